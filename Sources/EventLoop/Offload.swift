@@ -1,0 +1,89 @@
+import CLibuv
+
+/// An error that libuv reports.
+public struct LoopError: Error, CustomStringConvertible, Equatable {
+    /// libuv's code, negative.
+    public let code: Int32
+    /// What was tried.
+    public let operation: String
+
+    /// The operation and libuv's own words.
+    public var description: String { "\(operation): \(String(cString: uv_strerror(code)))" }
+}
+
+extension EventLoop {
+    /// Does `work` on libuv's thread pool: hashing, reading files, whatever would block the loop.
+    @LoopActor
+    public static func offload<Success: Sendable>(
+        _ work: @escaping @Sendable () throws -> Success
+    ) async throws -> Success {
+        let result: Result<Success, any Error> = await withCheckedContinuation { continuation in
+            let request = UnsafeMutablePointer<uv_work_t>.allocate(capacity: 1)
+            let job = Work<Success>(work: work, continuation: continuation)
+            // Retained here, released in `finish`, which libuv calls exactly once.
+            request.pointee.data = Unmanaged.passRetained(job as AnyWork).toOpaque()
+            let status = uv_queue_work(
+                EventLoop.handle, request,
+                { request in
+                    Unmanaged<AnyWork>.fromOpaque(request!.pointee.data).takeUnretainedValue().perform()
+                },
+                { request, _ in
+                    Unmanaged<AnyWork>.fromOpaque(request!.pointee.data).takeRetainedValue().finish()
+                    request!.deallocate()
+                })
+            precondition(status == 0, "uv_queue_work: \(status)")
+        }
+        return try result.get()
+    }
+
+    /// The numeric addresses of a host name, asked of the system's resolver without blocking. An address is returned as
+    /// it is.
+    /// - Throws: ``LoopError`` when the name does not resolve.
+    @LoopActor
+    public static func resolve(_ host: String) async throws -> [String] {
+        try await offload {
+            var hints = addrinfo()
+            hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+            var list: UnsafeMutablePointer<addrinfo>?
+            guard getaddrinfo(host, nil, &hints, &list) == 0, let list else {
+                throw LoopError(code: UV_EAI_NONAME.rawValue, operation: "resolve \(host)")
+            }
+            defer { freeaddrinfo(list) }
+            var addresses: [String] = []
+            for entry in sequence(first: list, next: { $0.pointee.ai_next }) {
+                var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+                let status = getnameinfo(
+                    entry.pointee.ai_addr, entry.pointee.ai_addrlen, &text, socklen_t(text.count), nil, 0,
+                    NI_NUMERICHOST)
+                guard status == 0 else { continue }
+                let end = text.firstIndex(of: 0) ?? text.count
+                let address = String(decoding: text[..<end].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                if !addresses.contains(address) { addresses.append(address) }
+            }
+            return addresses
+        }
+    }
+}
+
+/// Work whose result type is forgotten, so that a C callback can take it.
+private class AnyWork {
+    func perform() {}
+    func finish() {}
+}
+
+private final class Work<Success: Sendable>: AnyWork {
+    private let work: @Sendable () throws -> Success
+    private let continuation: CheckedContinuation<Result<Success, any Error>, Never>
+    private var result: Result<Success, any Error>?
+
+    init(
+        work: @escaping @Sendable () throws -> Success,
+        continuation: CheckedContinuation<Result<Success, any Error>, Never>
+    ) {
+        self.work = work
+        self.continuation = continuation
+    }
+
+    override func perform() { result = Result { try work() } }
+    override func finish() { continuation.resume(returning: result!) }
+}

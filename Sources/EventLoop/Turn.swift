@@ -1,0 +1,65 @@
+import CLibuv
+
+/// A turn of the loop: the callbacks of one poll, the jobs that they woke, and then what was put off to its end.
+///
+/// What is put off to the end of a turn happens before the loop sleeps: many commands issued in one turn leave in one
+/// write, and many claims of one sale in one call.
+@LoopActor
+public enum Turn {
+    /// The order in which a turn ends.
+    public enum Phase: Int, Sendable {
+        /// Merging: what was collected in the turn becomes commands.
+        case merge = 0
+        /// Flushing: commands become writes on sockets.
+        case flush = 1
+    }
+
+    private static var merging: [@LoopActor () -> Void] = []
+    private static var flushing: [@LoopActor () -> Void] = []
+    private static var prepare = uv_prepare_t()
+    private static var check = uv_check_t()
+    private static var idle = uv_idle_t()
+
+    /// Calls `action` once, at the end of this turn.
+    public static func atEnd(_ phase: Phase, _ action: @escaping @LoopActor () -> Void) {
+        switch phase {
+        case .merge: merging.append(action)
+        case .flush: flushing.append(action)
+        }
+    }
+
+    /// Hooks the queue of jobs into the loop: after polling, and once more before it sleeps.
+    nonisolated static func install() {
+        LoopActor.assumeIsolated {
+            uv_prepare_init(EventLoop.handle, &prepare)
+            uv_prepare_start(&prepare) { _ in LoopActor.assumeIsolated { Turn.end() } }
+            uv_check_init(EventLoop.handle, &check)
+            uv_check_start(&check) { _ in LoopActor.assumeIsolated { Turn.end() } }
+            uv_idle_init(EventLoop.handle, &idle)
+        }
+    }
+
+    private static func end() {
+        let executor = EventLoop.executor
+        executor.drain(limit: 64)
+        while !merging.isEmpty || !flushing.isEmpty {
+            run(&merging)
+            // Merging may have resumed nothing, but a hook may add jobs: they belong to this turn too.
+            executor.drain(limit: 64)
+            if merging.isEmpty { run(&flushing) }
+        }
+        // An active idle handle keeps the poll phase from sleeping while jobs wait.
+        if executor.hasWork {
+            uv_idle_start(&idle) { _ in }
+        } else {
+            uv_idle_stop(&idle)
+        }
+    }
+
+    private static func run(_ actions: inout [@LoopActor () -> Void]) {
+        guard !actions.isEmpty else { return }
+        let now = actions
+        actions.removeAll(keepingCapacity: true)
+        for action in now { action() }
+    }
+}

@@ -1,0 +1,101 @@
+/// The id of a sale: a positive number that PostgreSQL gives.
+public struct SaleID: Hashable, Sendable, Comparable, CustomStringConvertible {
+    /// The number.
+    public let rawValue: Int64
+    /// An id from its number.
+    public init(_ rawValue: Int64) { self.rawValue = rawValue }
+    /// An id from its decimal form; nil when that isn't a positive number of at most 2⁵³−1, JSON's largest exact one.
+    public init?(parsing text: some StringProtocol) {
+        guard let value = positiveNumber(text) else { return nil }
+        rawValue = value
+    }
+    /// The decimal form.
+    public var description: String { String(rawValue) }
+    /// By number.
+    public static func < (left: SaleID, right: SaleID) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// The id of an order: its sale, and the place of its claim among the accepted ones of that sale.
+///
+/// The sequence is never used again, unlike a ticket number, which another order may get after a cancellation.
+public struct OrderID: Hashable, Sendable, Comparable, CustomStringConvertible {
+    /// The sale.
+    public let sale: SaleID
+    /// 1 for the sale's first accepted claim. A rebuilt sale goes on in a range of its own (``SaleEpoch``).
+    public let sequence: Int64
+    /// An id from its parts.
+    public init(sale: SaleID, sequence: Int64) {
+        self.sale = sale
+        self.sequence = sequence
+    }
+    /// An id from its written form, `42-17`; nil when it isn't one.
+    public init?(parsing text: some StringProtocol) {
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count == 2, let sale = positiveNumber(parts[0]), let sequence = positiveNumber(parts[1]) else {
+            return nil
+        }
+        self.init(sale: SaleID(sale), sequence: sequence)
+    }
+    /// `42-17`.
+    public var description: String { "\(sale.rawValue)-\(sequence)" }
+    /// By sale, then by sequence.
+    public static func < (left: OrderID, right: OrderID) -> Bool {
+        (left.sale, left.sequence) < (right.sale, right.sequence)
+    }
+}
+
+/// How often a sale's state in Redis was rebuilt from PostgreSQL.
+///
+/// Each epoch numbers its orders from `epoch × 2³²`, so that an order that was accepted but lost with Redis never shares
+/// its id with a later one.
+public enum SaleEpoch {
+    /// The first sequence of an epoch, less one.
+    public static func base(_ epoch: Int64) -> Int64 { epoch << 32 }
+}
+
+/// Who wants something: 1 to 64 characters of `A-Za-z0-9._:-`.
+public struct ClientID: Hashable, Sendable, CustomStringConvertible {
+    /// The characters.
+    public let rawValue: String
+    /// An id; nil when the text isn't one.
+    public init?(_ text: String) {
+        guard (1...64).contains(text.utf8.count), text.utf8.allSatisfy(ClientID.allows) else { return nil }
+        rawValue = text
+    }
+    /// An id that was checked before it was stored.
+    public init(trusted text: String) { rawValue = text }
+    /// The characters.
+    public var description: String { rawValue }
+
+    private static func allows(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: ":"),
+            UInt8(ascii: "-"):
+            true
+        default: false
+        }
+    }
+}
+
+/// A key by which a client marks repeated attempts as one: 1 to 128 visible ASCII characters.
+public struct IdempotencyKey: Hashable, Sendable {
+    /// The characters.
+    public let rawValue: String
+    /// A key; nil when the text isn't one.
+    public init?(_ text: String) {
+        guard (1...128).contains(text.utf8.count), text.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+            return nil
+        }
+        rawValue = text
+    }
+}
+
+/// A positive decimal number without sign or leading zero, at most 2⁵³−1; nil for anything else.
+func positiveNumber(_ text: some StringProtocol) -> Int64? {
+    guard (1...16).contains(text.utf8.count), text.utf8.first != UInt8(ascii: "0"),
+        text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let value = Int64(text),
+        value < 1 << 53
+    else { return nil }
+    return value
+}

@@ -1,0 +1,74 @@
+/**
+ * Which outcomes of this client were already seen.
+ *
+ * The server numbers a client's outcomes 1, 2, 3, … within an *epoch*. After a reconnect we ask for everything after
+ * the last number below which nothing is missing. Two things make a plain "highest number seen" wrong:
+ *
+ * - The direct answer to a claim and a push from another instance may overtake each other: 6 can come before 5.
+ *   Keeping 6 as the position would lose 5 for ever if the connection ended in between. So the position is the end of
+ *   the unbroken run, and what lies beyond it is remembered one by one.
+ * - When the server cannot replay (`recovered` is false) it tells the present truth instead, with numbers that are not
+ *   above its own position. Those are told once each, not dropped as old.
+ *
+ * Pure: no socket, no clock, no storage.
+ *
+ * @typedef {{epoch: string, offset: number}} Position
+ */
+export class OutcomeLog {
+  /** @type {string | null} */ #epoch;
+  /** @type {number} */ #offset;
+  /** @type {Set<number>} seen, but beyond a hole */ #ahead = new Set();
+  /** @type {Set<number> | null} told again at or below the server's position; null while replaying is complete */
+  #retold = null;
+
+  /** @param {Position | null} [saved] */
+  constructor(saved = null) {
+    this.#epoch = saved?.epoch ?? null;
+    this.#offset = saved?.offset ?? 0;
+  }
+
+  /** @returns {Position | undefined} what to ask the server to resume from */
+  get position() {
+    return this.#epoch === null ? undefined : { epoch: this.#epoch, offset: this.#offset };
+  }
+
+  /** Something later arrived while something earlier has not. */
+  get hasHole() {
+    return this.#ahead.size > 0;
+  }
+
+  /** @param {{epoch: string, offset: number, recovered: boolean}} connected the server's first frame */
+  connected({ epoch, offset, recovered }) {
+    if (recovered && epoch === this.#epoch) {
+      this.#retold = null;
+      return;
+    }
+    this.#epoch = epoch;
+    this.#offset = offset;
+    this.#ahead.clear();
+    this.#retold = new Set();
+  }
+
+  /**
+   * @param {number} offset
+   * @returns {boolean} true the first time, false for a repetition
+   */
+  accept(offset) {
+    if (offset <= this.#offset) {
+      if (this.#retold === null || this.#retold.has(offset)) return false;
+      this.#retold.add(offset);
+      return true;
+    }
+    if (this.#ahead.has(offset)) return false;
+    this.#ahead.add(offset);
+    while (this.#ahead.delete(this.#offset + 1)) this.#offset += 1;
+    return true;
+  }
+
+  /** Gives up on what is missing: the server was asked again and still did not send it. */
+  skipHole() {
+    if (!this.hasHole) return;
+    this.#offset = Math.max(...this.#ahead);
+    this.#ahead.clear();
+  }
+}
