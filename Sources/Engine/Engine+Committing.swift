@@ -1,0 +1,99 @@
+import Model
+
+/// The committer's side of a sale's stream.
+extension Engine {
+    /// How many orders go into one call, so that it doesn't keep Redis from everybody else for long.
+    static let settlementsPerCall = 250
+
+    /// Orders of a sale that no committer has read yet, oldest first, without waiting for any. They are this consumer's
+    /// from now on, until it settles them or another takes them over.
+    /// - Throws: ``Outage``; then some may have been given to this consumer without its knowing:
+    ///   ``takeOverOrders(of:consumer:idleMilliseconds:count:)`` finds those.
+    public func readOrders(of sale: SaleID, consumer: String, count: Int) async throws(Outage) -> [AcceptedOrder] {
+        let key = Keys.Sale(sale).orders
+        let command = RedisCommand(
+            "XREADGROUP", "GROUP", Keys.committers, consumer, "COUNT", "\(count)", "STREAMS", key, ">")
+        // [[key, [entry, …]]], or nothing.
+        let reply = try await askGroup(command, of: key)
+        guard let stream = reply.elements.first, stream.elements.count == 2 else { return [] }
+        return orders(stream.elements[1].elements, of: sale)
+    }
+
+    /// Orders of a sale that another committer (or this one, in an earlier life) has read and not settled for
+    /// `idleMilliseconds`, oldest first. They are this consumer's from now on.
+    /// - Throws: ``Outage``.
+    public func takeOverOrders(
+        of sale: SaleID, consumer: String, idleMilliseconds: Int64, count: Int
+    ) async throws(Outage) -> [AcceptedOrder] {
+        let key = Keys.Sale(sale).orders
+        var cursor = "0-0"
+        var taken: [AcceptedOrder] = []
+        repeat {
+            let command = RedisCommand(
+                "XAUTOCLAIM", key, Keys.committers, consumer, "\(idleMilliseconds)", cursor, "COUNT",
+                "\(count - taken.count)")
+            // [next cursor, [entry, …], [id that was deleted, …]]
+            let parts = try await askGroup(command, of: key).elements
+            guard parts.count >= 2, let next = parts[0].string else { break }
+            taken += orders(parts[1].elements, of: sale)
+            cursor = next
+        } while cursor != "0-0" && taken.count < count
+        return taken
+    }
+
+    /// Takes orders that PostgreSQL decided about out of the stream, and marks them or returns their tickets, each once.
+    /// - Throws: ``Outage``: to be called again.
+    public func settle(_ settlements: [Settlement]) async throws(Outage) {
+        var questions: [CommandRouter.Question] = []
+        for (sale, all) in Dictionary(grouping: settlements, by: \.order.order.sale) {
+            let keys = Keys.Sale(sale)
+            for chunk in all.chunks(of: Engine.settlementsPerCall) {
+                var command = RedisCommand(
+                    function: .settle,
+                    keys: [
+                        keys.state, keys.clients, keys.returned, keys.orders, keys.counts, keys.series, keys.replayed,
+                    ], reserving: 512 + 72 * chunk.count)
+                command.append(now)
+                command.append(keys.events)
+                command.append(Keys.committers)
+                for settlement in chunk {
+                    command.append(settlement.order.entry)
+                    command.append(settlement.order.order.sequence)
+                    command.append(settlement.order.client.rawValue)
+                    switch settlement.status {
+                    case .confirmed: command.append("c")
+                    case .failed: command.append("f")
+                    case .cancelled: command.append("x")
+                    case .accepted: preconditionFailure("an accepted order is not settled")
+                    }
+                }
+                questions.append((command, keys.state))
+            }
+        }
+        _ = try await router.ask(all: questions)
+    }
+
+    /// Asks something of the consumer group, and makes the group when there is none.
+    private func askGroup(_ command: RedisCommand, of key: String) async throws(Outage) -> RedisReply {
+        var reply = try await router.ask(command, about: key)
+        if case .error(let error) = reply, error.code == "NOGROUP" {
+            // Another process may be faster (BUSYGROUP): the second try tells.
+            _ = try await router.ask(
+                RedisCommand("XGROUP", "CREATE", key, Keys.committers, "0", "MKSTREAM"), about: key)
+            reply = try await router.ask(command, about: key)
+        }
+        if case .error(let error) = reply { throw error.outage }
+        return reply
+    }
+
+    private func orders(_ entries: [RedisReply], of sale: SaleID) -> [AcceptedOrder] {
+        entries.compactMap { entry in
+            if let order = StreamEntry.order(entry, sale: sale) { return order }
+            // Deleted while it was pending: settled. Anything else is not ours to throw away.
+            if let id = entry.elements.first?.string, entry.elements.last != .null {
+                log(.error, "order_unreadable", ["sale": LogValue(sale), "entry": .text(id)])
+            }
+            return nil
+        }
+    }
+}

@@ -1,0 +1,103 @@
+import Model
+
+/// Sales: making them known, and what is known of them.
+extension Engine {
+    /// Makes a new sale known, with all of its quantity left. A sale that is known in this epoch or a newer one is left
+    /// alone, whatever ``SaleState/remaining`` says.
+    /// - Throws: ``Outage``.
+    public func register(_ state: SaleState, epoch: Int64) async throws(Outage) {
+        let base = SaleEpoch.base(epoch)
+        _ = try await register(
+            state, token: "", epoch: epoch, lastSequence: base,
+            fields: [("fresh", 0), ("left", state.sale.quantity)])
+    }
+
+    /// Sets the window of a sale, unless a newer one is known.
+    /// - Returns: whether Redis knows the sale; it has to be rebuilt from PostgreSQL first when not.
+    /// - Throws: ``Outage``.
+    public func setWindow(_ window: SaleWindow, of sale: SaleID) async throws(Outage) -> Bool {
+        let keys = Keys.Sale(sale)
+        var command = RedisCommand(function: .window, keys: [keys.state])
+        command.append(Keys.salesChannel)
+        command.append(sale.rawValue)
+        command.append(keys.events)
+        command.append(window.opensAt.milliseconds)
+        command.append(window.closesAt.milliseconds)
+        command.append(window.isCancelled ? 1 : 0)
+        command.append(window.version)
+        return try await router.ask(calling: command, about: keys.state).number != -1
+    }
+
+    /// A sale as it stands; nil when Redis doesn't know it.
+    /// - Throws: ``Outage``.
+    public func state(of sale: SaleID) async throws(Outage) -> SaleState? {
+        try await states(of: [sale])[sale]
+    }
+
+    /// Sales as they stand, without those that Redis doesn't know. All are asked for at once.
+    /// - Throws: ``Outage``.
+    public func states(of sales: [SaleID]) async throws(Outage) -> [SaleID: SaleState] {
+        let replies = try await router.ask(
+            all: sales.map { sale in
+                let key = Keys.Sale(sale).state
+                var command = RedisCommand("HMGET", key)
+                for name in SaleFields.names { command.append(name) }
+                return (command, key)
+            }, areCalls: false)
+        var states: [SaleID: SaleState] = [:]
+        for (sale, reply) in zip(sales, replies) {
+            var fields: [String: String] = [:]
+            for (name, value) in zip(SaleFields.names, reply.elements) { fields[name] = value.string }
+            states[sale] = SaleFields.state(sale, from: fields)
+        }
+        return states
+    }
+
+    /// All that Redis knows of a sale, at one instant; nil when it doesn't know it.
+    ///
+    /// Where a client may own several tickets it looks at every client: for the auditor, not for every request.
+    /// - Throws: ``Outage``.
+    public func inspect(_ sale: SaleID) async throws(Outage) -> SaleInspection? {
+        let keys = Keys.Sale(sale)
+        let command = RedisCommand(
+            function: .inspect, keys: [keys.state, keys.clients, keys.returned, keys.orders, keys.counts])
+        let parts = try await router.ask(calling: command, about: keys.state).elements
+        guard parts.count == 5 else { return nil }
+        let fields = parts[0].fields
+        func number(_ field: String) -> Int64? { fields[field].flatMap { Int64($0) } }
+        func moment(_ field: String) -> Timestamp? { number(field).map { Timestamp(milliseconds: $0) } }
+        guard let state = SaleFields.state(sale, from: fields) else { return nil }
+        var counts = Counts()
+        for (name, value) in parts[1].fields {
+            if let counter = Counter(name: name), let value = Int64(value) { counts[counter] = value }
+        }
+        return SaleInspection(
+            state: state, epoch: number("epoch") ?? 0, lastSequence: number("seq") ?? 0, event: number("event") ?? 0,
+            counts: counts, firstClaimAt: moment("first"), soldOutAt: moment("out"),
+            ownedTickets: parts[2].number ?? 0, highestTicket: number("fresh") ?? 0,
+            returnedTickets: parts[3].number ?? 0, unsettled: parts[4].number ?? 0)
+    }
+
+    func register(
+        _ state: SaleState, token: String, epoch: Int64, lastSequence: Int64, fields: [(String, Int64)]
+    ) async throws(Outage) -> Bool {
+        let keys = Keys.Sale(state.sale.id)
+        var command = RedisCommand(
+            function: .register, keys: [keys.state, keys.orders, keys.rebuild], reserving: 1024)
+        command.append(token)
+        command.append(Keys.salesChannel)
+        command.append(state.sale.id.rawValue)
+        command.append(keys.events)
+        command.append(Keys.committers)
+        command.append(epoch)
+        command.append(lastSequence)
+        // The number of the sale's last message: an epoch begins above all those of the one before, as the orders do.
+        command.append(SaleEpoch.base(epoch))
+        SaleFields.append(state, to: &command)
+        for (field, value) in fields {
+            command.append(field)
+            command.append(value)
+        }
+        return try await router.ask(calling: command, about: keys.state).number == 1
+    }
+}

@@ -1,0 +1,132 @@
+import Model
+
+/// An order that owns a ticket, as Redis keeps it with its client.
+public struct LiveOrder: Hashable, Sendable {
+    /// The order.
+    public let order: OrderID
+    /// Whose it is.
+    public let client: ClientID
+    /// The ticket's number.
+    public let ticket: Int64
+    /// Which of the client's places it takes, from 1.
+    public let slot: Int64
+    /// The key that the client gave. Only for ``Engine/rebuild(_:epoch:lastSequence:orders:counts:firstClaimAt:soldOutAt:)``;
+    /// nil in what Redis answers.
+    public let key: IdempotencyKey?
+    /// Whether PostgreSQL has it.
+    public let isConfirmed: Bool
+
+    /// An order from its parts.
+    public init(
+        order: OrderID, client: ClientID, ticket: Int64, slot: Int64 = 1, key: IdempotencyKey? = nil,
+        isConfirmed: Bool = true
+    ) {
+        self.order = order
+        self.client = client
+        self.ticket = ticket
+        self.slot = slot
+        self.key = key
+        self.isConfirmed = isConfirmed
+    }
+}
+
+/// All that Redis knows of a sale, at one instant.
+public struct SaleInspection: Hashable, Sendable {
+    /// Definition, window and what is left.
+    public let state: SaleState
+    /// How often the sale was rebuilt.
+    public let epoch: Int64
+    /// The last sequence that was given.
+    public let lastSequence: Int64
+    /// The number of the last message on the sale's channel.
+    public let event: Int64
+    /// Totals since the sale was registered.
+    public let counts: Counts
+    /// When the first claim came that the window let in.
+    public let firstClaimAt: Timestamp?
+    /// When it sold out last.
+    public let soldOutAt: Timestamp?
+    /// Tickets that clients own, counted one by one.
+    public let ownedTickets: Int64
+    /// The highest ticket that was ever given out.
+    public let highestTicket: Int64
+    /// Tickets that came back and wait to be sold again.
+    public let returnedTickets: Int64
+    /// Orders in the stream: accepted, and not settled yet.
+    public let unsettled: Int64
+}
+
+/// An order whose ticket goes back.
+public struct ReleasedOrder: Hashable, Sendable {
+    /// The order.
+    public let order: OrderID
+    /// Whose it was.
+    public let client: ClientID
+
+    /// An order to be released.
+    public init(order: OrderID, client: ClientID) {
+        self.order = order
+        self.client = client
+    }
+}
+
+/// What became of the wish to replay a failed order.
+public enum RetryDecision: Hashable, Sendable {
+    /// It has a ticket again, maybe another one, and is in the stream. `remaining` is what is left after it.
+    case accepted(AcceptedOrder, remaining: Int64)
+    /// No: sold out, cancelled, or the client is at its limit (`duplicate`).
+    case refused(Refusal)
+    /// It is in flight or confirmed already.
+    case alreadyLive
+    /// Redis doesn't know the sale: it has to be rebuilt from PostgreSQL first.
+    case unknownSale
+}
+
+/// One counter of a sale in one second.
+public struct SeriesCount: Hashable, Sendable {
+    /// The second: seconds since 1970.
+    public let second: Int64
+    /// What was counted.
+    public let counter: Counter
+    /// How many.
+    public let value: Int64
+
+    /// A count from its parts.
+    public init(second: Int64, counter: Counter, value: Int64) {
+        self.second = second
+        self.counter = counter
+        self.value = value
+    }
+}
+
+/// What a client's channel says.
+public enum ClientEvent: Hashable, Sendable {
+    /// An outcome was told.
+    case outcome(LoggedOutcome)
+    /// The connection was lost and stands again: read the log, something may have been missed.
+    case renewed
+}
+
+/// What a sale's channel says.
+public enum SaleEvent: Hashable, Sendable {
+    /// It changed: what is left, the version of its window, and the number of this change, which only grows.
+    case changed(left: Int64, version: Int64, event: Int64)
+    /// The connection was lost and stands again: read the state, something may have been missed.
+    case renewed
+}
+
+/// What the channel of all sales says.
+public enum SalesEvent: Hashable, Sendable {
+    /// A sale was registered or rebuilt, or its window changed.
+    case changed(SaleID)
+    /// The connection was lost and stands again: something may have been missed.
+    case renewed
+}
+
+/// What the channel of revoked tokens says.
+public enum RevocationEvent: Hashable, Sendable {
+    /// A token was revoked; `until` is when it would have expired.
+    case revoked(tokenID: String, until: Timestamp)
+    /// The connection was lost and stands again: read the list, something may have been missed.
+    case renewed
+}

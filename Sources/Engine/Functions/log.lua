@@ -1,0 +1,25 @@
+-- dibs_log: reads a client's log after an offset, and renews its life.
+--
+-- KEYS  1 the client's log
+-- ARGV  1 offset  2 how many outcomes a log keeps  3 how many seconds it lives from now
+-- Reply { last offset, then offset and encoded outcome of those that are still kept }
+local function log(keys, args)
+    local last = tonumber(redis.call('HGET', keys[1], 'n') or '0')
+    local reply = { last }
+    if last == 0 then return reply end
+    redis.call('EXPIRE', keys[1], args[3])
+    local fields = {}
+    for offset = math.max(tonumber(args[1]), last - tonumber(args[2])) + 1, last do
+        fields[#fields + 1] = decimal(offset)
+    end
+    local found = lookup(keys[1], fields, 1, #fields, {})
+    for _, offset in ipairs(fields) do
+        if found[offset] then
+            reply[#reply + 1] = tonumber(offset)
+            reply[#reply + 1] = string.match(found[offset], '\t(.*)$')
+        end
+    end
+    return reply
+end
+
+redis.register_function { function_name = 'dibs_log', callback = log, flags = { 'allow-oom' } }

@@ -1,0 +1,50 @@
+import Model
+
+/// The one place that builds the names of keys and channels. `docs/redis-keys.md` says what each holds.
+///
+/// All keys of a sale have the hash tag `sale:<id>`, and so lie in one slot of a cluster.
+enum Keys {
+    /// The random name of this data set.
+    static let dataEpoch = "dibs:epoch"
+    /// Ids of tokens that were revoked, by the time at which they expire.
+    static let revokedTokens = "dibs:revoked"
+    /// The consumer group of every sale's stream.
+    static let committers = "committers"
+
+    /// The keys of one sale.
+    struct Sale {
+        /// Definition and state.
+        let state: String
+
+        init(_ sale: SaleID) { state = "dibs:{sale:\(sale.rawValue)}" }
+
+        /// Client → the orders that it owns.
+        var clients: String { state + ":clients" }
+        /// Client and idempotency key → the answer.
+        var keys: String { state + ":keys" }
+        /// Tickets that came back.
+        var returned: String { state + ":returned" }
+        /// The stream of orders that are not settled.
+        var orders: String { state + ":orders" }
+        /// Sequence of a replayed order → its entry in the stream.
+        var replayed: String { state + ":replayed" }
+        /// Counter → total.
+        var counts: String { state + ":counts" }
+        /// Second and counter → count.
+        var series: String { state + ":series" }
+        /// The token of whoever rebuilds the sale.
+        var rebuild: String { state + ":rebuild" }
+        /// The channel on which its changes are told.
+        var events: String { state + ":events" }
+    }
+
+    /// A client's outcome log; also the name of its channel.
+    static func client(_ client: ClientID) -> String { "dibs:{client:\(client.rawValue)}" }
+
+    /// The channel on which new and changed sales are told.
+    static let salesChannel = "dibs:sales"
+    /// The channel on which revoked tokens are told.
+    static let revokedChannel = "dibs:revoked"
+    /// A channel on which nothing is told: subscribing to it anew shows that the connection is alive.
+    static let aliveChannel = "dibs:alive"
+}
