@@ -1,0 +1,321 @@
+-- Committing and giving back.
+--
+-- Locks are always taken in this order, each kind by ascending key, so that no two transactions wait for each other:
+-- the sale's lock, accounts, orders, failed_orders, sale_counts.
+-- Who commits or cancels shares the sale's lock. Who rebuilds the sale, or changes failed_orders by other means than
+-- commit_orders, has it alone: so neither the sale's epoch nor that a (free) order failed changes under a commit.
+-- The lock is an advisory one because waiting for those is fair: a rebuild is not starved by a stream of commits.
+
+create function sale_lock(sale bigint) returns bigint
+    language sql immutable
+    return (7301::bigint << 48) | sale;
+
+create function share_sales(sales bigint[]) returns void
+    language plpgsql
+as $$
+begin
+    perform pg_advisory_xact_lock_shared(s.key)
+    from (select distinct sale_lock(sale) as key from unnest(sales) as sale order by key) as s;
+end $$;
+
+create function lock_sale(sale bigint) returns void
+    language plpgsql
+as $$
+begin
+    perform pg_advisory_xact_lock(sale_lock(sale));
+end $$;
+
+-- Adds to the counts of this second: one for each time that a sale is named.
+create function count_orders(confirmed bigint[], failed bigint[], cancelled bigint[]) returns void
+    language sql
+as $$
+    insert into sale_counts (sale_id, at, counter, value)
+    select sale_id, date_trunc('second', now()), counter, count(*)
+    from (
+        select unnest(confirmed) as sale_id, 'confirmed' as counter
+        union all select unnest(failed), 'failed'
+        union all select unnest(cancelled), 'cancelled'
+    ) as made
+    group by sale_id, counter
+    order by sale_id, counter
+    on conflict (sale_id, at, counter) do update set value = sale_counts.value + excluded.value
+$$;
+
+-- Puts an order on the dead-letter list; true when it was never there. One that is being retried is back there.
+create function record_failure(
+    a_sale bigint, a_sequence bigint, a_client text, a_ticket bigint, a_slot bigint, an_accepted_at timestamptz,
+    an_epoch bigint, a_key text, a_reason text, a_message text, some_attempts bigint
+) returns boolean
+    language plpgsql
+as $$
+begin
+    insert into failed_orders (
+        sale_id, sequence, client_id, ticket, slot, accepted_at, epoch, idempotency_key, reason, message, attempts)
+    values (
+        a_sale, a_sequence, a_client, a_ticket, a_slot, an_accepted_at, an_epoch, a_key, a_reason, a_message,
+        some_attempts)
+    on conflict (sale_id, sequence) do nothing;
+    if found then
+        return true;
+    end if;
+    update failed_orders
+    set status = 'failed', reason = a_reason, message = a_message, attempts = attempts + some_attempts,
+        ticket = a_ticket, slot = a_slot, epoch = an_epoch, failed_at = now()
+    where sale_id = a_sale and sequence = a_sequence and status = 'retrying';
+    return false;
+end $$;
+
+-- Commits a batch. Answers only for orders that are not confirmed now: cancelled ones, and failed ones with the reason.
+create function commit_orders(
+    sale_ids bigint[], sequences bigint[], client_ids text[], tickets bigint[], slots bigint[],
+    accepted_ats timestamptz[], epochs bigint[], idempotency_keys text[]
+) returns table (answered_sale bigint, answered_sequence bigint, answered_status text, answered_reason text)
+    language plpgsql
+as $$
+declare
+    has_priced boolean;
+    has_failed boolean;
+    newly_confirmed bigint[];
+    newly_failed bigint[] := '{}';
+    o record;
+begin
+    perform share_sales(sale_ids);
+    has_priced := exists (select from sales where id = any (sale_ids) and price > 0);
+    has_failed := exists (
+        select from unnest(sale_ids, sequences) as b (sale_id, sequence)
+        join failed_orders using (sale_id, sequence));
+
+    if has_priced then
+        insert into accounts (client_id)
+        select distinct b.client_id
+        from unnest(sale_ids, client_ids) as b (sale_id, client_id)
+        join sales s on s.id = b.sale_id and s.price > 0
+        order by b.client_id
+        on conflict (client_id) do nothing;
+        perform from accounts
+        where client_id in (
+            select b.client_id
+            from unnest(sale_ids, client_ids) as b (sale_id, client_id)
+            join sales s on s.id = b.sale_id and s.price > 0)
+        order by client_id
+        for update;
+    end if;
+
+    with inserted as (
+        insert into orders (
+            sale_id, sequence, client_id, ticket, slot, quantity, per_client_limit, price, idempotency_key,
+            accepted_at, confirmed_at)
+        select b.sale_id, b.sequence, b.client_id, b.ticket, b.slot, s.quantity, s.per_client_limit, 0,
+            b.idempotency_key, b.accepted_at, now()
+        from unnest(sale_ids, sequences, client_ids, tickets, slots, accepted_ats, epochs, idempotency_keys)
+            as b (sale_id, sequence, client_id, ticket, slot, accepted_at, epoch, idempotency_key)
+        join sales s on s.id = b.sale_id and s.price = 0 and s.epoch <= b.epoch
+        where not has_failed or not exists (
+            select from failed_orders f
+            where f.sale_id = b.sale_id and f.sequence = b.sequence and f.status = 'failed')
+        order by b.sale_id, b.sequence
+        on conflict (sale_id, sequence) do nothing
+        returning sale_id
+    )
+    select coalesce(array_agg(sale_id), '{}') into newly_confirmed from inserted;
+
+    if cardinality(newly_confirmed) = cardinality(sequences) and not has_failed then
+        perform count_orders(newly_confirmed, '{}', '{}');
+        return;
+    end if;
+
+    if has_priced then
+        -- Whoever inserts an order of this client holds its account's lock, so `not exists` stays true in the loop.
+        for o in
+            select distinct on (b.client_id, b.sale_id, b.sequence) b.*, s.price, s.quantity, s.per_client_limit
+            from unnest(sale_ids, sequences, client_ids, tickets, slots, accepted_ats, epochs, idempotency_keys)
+                as b (sale_id, sequence, client_id, ticket, slot, accepted_at, epoch, idempotency_key)
+            join sales s on s.id = b.sale_id and s.price > 0 and s.epoch <= b.epoch
+            where not exists (select from orders x where x.sale_id = b.sale_id and x.sequence = b.sequence)
+                and not exists (
+                    select from failed_orders f
+                    where f.sale_id = b.sale_id and f.sequence = b.sequence and f.status = 'failed')
+            order by b.client_id, b.sale_id, b.sequence
+        loop
+            update accounts set balance = balance - o.price where client_id = o.client_id and balance >= o.price;
+            if found then
+                insert into ledger_entries (client_id, amount, kind, reference)
+                values (o.client_id, -o.price, 'order', o.sale_id || '-' || o.sequence);
+                insert into orders (
+                    sale_id, sequence, client_id, ticket, slot, quantity, per_client_limit, price, idempotency_key,
+                    accepted_at, confirmed_at)
+                values (
+                    o.sale_id, o.sequence, o.client_id, o.ticket, o.slot, o.quantity, o.per_client_limit, o.price,
+                    o.idempotency_key, o.accepted_at, now());
+                newly_confirmed := newly_confirmed || o.sale_id;
+            elsif record_failure(
+                o.sale_id, o.sequence, o.client_id, o.ticket, o.slot, o.accepted_at, o.epoch, o.idempotency_key,
+                'insufficient_points', 'the balance does not cover the price', 1)
+            then
+                newly_failed := newly_failed || o.sale_id;
+            end if;
+        end loop;
+    end if;
+
+    -- What no sale takes any more: it was rebuilt without them, or does not exist.
+    for o in
+        select distinct on (b.sale_id, b.sequence) b.*, s.id is null as is_unknown
+        from unnest(sale_ids, sequences, client_ids, tickets, slots, accepted_ats, epochs, idempotency_keys)
+            as b (sale_id, sequence, client_id, ticket, slot, accepted_at, epoch, idempotency_key)
+        left join sales s on s.id = b.sale_id
+        where (s.id is null or s.epoch > b.epoch)
+            and not exists (select from orders x where x.sale_id = b.sale_id and x.sequence = b.sequence)
+        order by b.sale_id, b.sequence
+    loop
+        if record_failure(
+            o.sale_id, o.sequence, o.client_id, o.ticket, o.slot, o.accepted_at, o.epoch, o.idempotency_key,
+            case when o.is_unknown then 'unknown_sale' else 'stale_epoch' end,
+            case when o.is_unknown then 'there is no such sale'
+                else 'the sale was rebuilt before the order was committed' end, 1)
+        then
+            newly_failed := newly_failed || o.sale_id;
+        end if;
+    end loop;
+
+    if has_failed then
+        update failed_orders f set status = 'resolved'
+        from unnest(sale_ids, sequences) as b (sale_id, sequence)
+        join orders x on x.sale_id = b.sale_id and x.sequence = b.sequence
+        where f.sale_id = b.sale_id and f.sequence = b.sequence and f.status = 'retrying';
+    end if;
+    perform count_orders(newly_confirmed, newly_failed, '{}');
+
+    return query
+        select b.sale_id, b.sequence, coalesce(x.status, f.status), f.reason
+        from unnest(sale_ids, sequences) as b (sale_id, sequence)
+        left join orders x on x.sale_id = b.sale_id and x.sequence = b.sequence
+        left join failed_orders f on f.sale_id = b.sale_id and f.sequence = b.sequence
+        where x.status is distinct from 'confirmed';
+end $$;
+
+-- Puts an order that PostgreSQL refuses on the dead-letter list, unless it was settled meanwhile.
+create function fail_order(
+    a_sale bigint, a_sequence bigint, a_client text, a_ticket bigint, a_slot bigint, an_accepted_at timestamptz,
+    an_epoch bigint, a_key text, a_reason text, a_message text, some_attempts bigint
+) returns table (status text, reason text)
+    language plpgsql
+as $$
+begin
+    perform lock_sale(a_sale);
+    if not exists (select from orders x where x.sale_id = a_sale and x.sequence = a_sequence)
+        and record_failure(
+            a_sale, a_sequence, a_client, a_ticket, a_slot, an_accepted_at, an_epoch, a_key, a_reason, a_message,
+            some_attempts)
+    then
+        perform count_orders('{}', array[a_sale], '{}');
+    end if;
+    return query
+        select coalesce(x.status, f.status), case when x.status is null then f.reason end
+        from (select) as one
+        left join orders x on x.sale_id = a_sale and x.sequence = a_sequence
+        left join failed_orders f on f.sale_id = a_sale and f.sequence = a_sequence;
+end $$;
+
+-- Gives an order back. Answers `cancelled` (and whether by this call), `failed`, or `not_found`: not committed yet, and
+-- the caller does not know it either (its client is null).
+create function cancel_order(
+    a_sale bigint, a_sequence bigint, a_client text, a_ticket bigint, a_slot bigint, an_accepted_at timestamptz,
+    a_key text
+) returns table (outcome text, newly boolean)
+    language plpgsql
+as $$
+declare
+    s sales%rowtype;
+    o orders%rowtype;
+    failure text;
+    owner text;
+begin
+    perform share_sales(array[a_sale]);
+    select * into s from sales where id = a_sale;
+    owner := coalesce(
+        (select x.client_id from orders x where x.sale_id = a_sale and x.sequence = a_sequence), a_client);
+    if s.price > 0 and owner is not null then
+        insert into accounts (client_id) values (owner) on conflict (client_id) do nothing;
+        perform from accounts where client_id = owner for update;
+    end if;
+
+    select * into o from orders x where x.sale_id = a_sale and x.sequence = a_sequence for update;
+    if not found then
+        select f.status into failure from failed_orders f where f.sale_id = a_sale and f.sequence = a_sequence;
+        if failure = 'failed' then
+            return query values ('failed', false);
+            return;
+        elsif a_client is null or s.id is null then
+            return query values ('not_found', false);
+            return;
+        end if;
+        insert into orders (
+            sale_id, sequence, client_id, ticket, slot, quantity, per_client_limit, status, price, idempotency_key,
+            accepted_at, cancelled_at, released)
+        values (
+            a_sale, a_sequence, a_client, a_ticket, a_slot, s.quantity, s.per_client_limit, 'cancelled', 0, a_key,
+            an_accepted_at, now(), false)
+        on conflict (sale_id, sequence) do nothing;
+        if found then
+            update failed_orders f set status = 'resolved'
+            where f.sale_id = a_sale and f.sequence = a_sequence and f.status = 'retrying';
+            perform count_orders('{}', '{}', array[a_sale]);
+            return query values ('cancelled', true);
+            return;
+        end if;
+        -- Someone settled it in this moment.
+        select * into o from orders x where x.sale_id = a_sale and x.sequence = a_sequence for update;
+    end if;
+
+    if o.status = 'cancelled' then
+        return query values ('cancelled', false);
+        return;
+    end if;
+    update orders x set status = 'cancelled', cancelled_at = now(), released = false
+    where x.sale_id = a_sale and x.sequence = a_sequence;
+    if o.price > 0 then
+        update accounts set balance = balance + o.price where client_id = o.client_id;
+        insert into ledger_entries (client_id, amount, kind, reference)
+        values (o.client_id, o.price, 'refund', a_sale || '-' || a_sequence);
+    end if;
+    perform count_orders('{}', '{}', array[a_sale]);
+    return query values ('cancelled', true);
+end $$;
+
+-- Moves an order of the dead-letter list from one status to another; answers whether it was in the first.
+create function move_failed_order(
+    a_sale bigint, a_sequence bigint, from_status text, to_status text, new_reason text
+) returns boolean
+    language plpgsql
+as $$
+begin
+    perform lock_sale(a_sale);
+    update failed_orders
+    set status = to_status, reason = coalesce(new_reason, reason), message = coalesce(new_reason, message)
+    where sale_id = a_sale and sequence = a_sequence and status = from_status;
+    return found;
+end $$;
+
+-- Adds points to an account, once for each reference; answers the balance.
+create function charge_points(a_client text, points bigint, a_reference text) returns bigint
+    language plpgsql
+as $$
+declare
+    -- The largest whole number that JSON carries exactly.
+    largest constant bigint := 9007199254740991;
+    current_balance bigint;
+begin
+    insert into accounts (client_id) values (a_client) on conflict (client_id) do nothing;
+    select balance into current_balance from accounts where client_id = a_client for update;
+    insert into ledger_entries (client_id, amount, kind, reference)
+    values (a_client, points, 'charge', a_client || ' ' || a_reference)
+    on conflict (kind, reference) do nothing;
+    if not found then
+        return current_balance;
+    elsif points > largest - current_balance then
+        raise exception 'the balance would be too large' using errcode = 'numeric_value_out_of_range';
+    end if;
+    update accounts set balance = balance + points where client_id = a_client
+    returning balance into current_balance;
+    return current_balance;
+end $$;

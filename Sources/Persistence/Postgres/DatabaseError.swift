@@ -1,0 +1,56 @@
+import CPostgres
+
+/// PostgreSQL refused a statement; nothing of its transaction happened.
+public struct DatabaseError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// PostgreSQL's own code, five characters, from its appendix "PostgreSQL Error Codes".
+    public let sqlstate: String
+    /// PostgreSQL's primary message. It names columns and constraints, never values.
+    public let message: String
+    /// The constraint that refused it, if one did.
+    public let constraint: String?
+
+    /// An error from its parts.
+    public init(sqlstate: String, message: String, constraint: String? = nil) {
+        self.sqlstate = sqlstate
+        self.message = message
+        self.constraint = constraint
+    }
+
+    /// Whether the data is at fault (classes 22 data exception, 23 integrity constraint violation, P0 raised by a
+    /// function or trigger): trying again without a change of data or rules will not help.
+    public var isFaultOfData: Bool { ["22", "23", "P0"].contains(sqlstate.prefix(2)) }
+
+    /// Whether the database is at fault, so that trying again may help.
+    public var isTransient: Bool { !isFaultOfData }
+
+    /// Whether the transaction only lost against another one (serialization failure, deadlock).
+    var isConflict: Bool { sqlstate == "40001" || sqlstate == "40P01" }
+
+    /// Whether the session or the server is going away, or cannot take the session: classes 08 connection exception,
+    /// 57P operator intervention that ends sessions, 53300 too many connections.
+    var endsSession: Bool {
+        sqlstate.hasPrefix("08") || sqlstate.hasPrefix("57P") || sqlstate == "53300"
+    }
+
+    /// What the dead-letter list says: the constraint, else the code.
+    var reason: String { constraint ?? sqlstate }
+
+    /// Code, message and constraint.
+    public var description: String {
+        "\(sqlstate) \(message)" + (constraint.map { " (\($0))" } ?? "")
+    }
+
+    /// The error of a result that has one.
+    init(of result: OpaquePointer) {
+        func field(_ code: Int32) -> String? { PQresultErrorField(result, code).map { String(cString: $0) } }
+        // libpq makes errors of its own, of lost connections, without a code.
+        sqlstate = field(dibs_pg_diag_sqlstate) ?? "08006"
+        message = field(dibs_pg_diag_message_primary) ?? singleLine(String(cString: PQresultErrorMessage(result)))
+        constraint = field(dibs_pg_diag_constraint_name)
+    }
+}
+
+/// libpq's messages have several lines; a log line and an error have one.
+func singleLine(_ text: String) -> String {
+    text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+}

@@ -1,0 +1,175 @@
+import EventLoop
+import Model
+
+/// Some connections to one database, each of which is made anew whenever it is lost.
+@LoopActor
+final class PostgresPool {
+    private let parameters: ConnectionParameters
+    private let timeout: Int64
+    private let log: Log
+    private let slots: [Slot]
+    private var waiting: [Request] = []
+    private let expiry = LoopTimer()
+    private var isRunning = false
+    private var lastFailure: Outage?
+
+    /// How many requests may wait for a connection; those beyond are told at once.
+    private static let waitingLimit = 10_000
+    /// How often a transaction that lost against another one is tried.
+    private static let conflictAttempts = 5
+
+    /// A place for a connection.
+    @LoopActor
+    private final class Slot {
+        var connection: PostgresConnection?
+        var backoff = Backoff(base: 50, cap: 2000)
+        let pause = LoopTimer()
+        /// What was logged last of it, so that an outage does not fill the log.
+        var logged: String?
+    }
+
+    /// A pool that does not connect yet. `timeout` bounds both the wait for a connection and the one for an answer.
+    init(_ parameters: ConnectionParameters, size: Int, timeout: Int64, log: Log) {
+        self.parameters = parameters
+        self.timeout = max(1, timeout)
+        self.log = log
+        slots = (0..<max(1, size)).map { _ in Slot() }
+    }
+
+    /// Whether a request would be sent at once.
+    var isConnected: Bool { slots.contains { $0.connection?.isReady == true } }
+
+    /// Begins to connect, and keeps at it.
+    func start() {
+        guard !isRunning else { return }
+        isRunning = true
+        for slot in slots { connect(slot) }
+    }
+
+    /// Lets what is in flight finish, and disconnects.
+    func stop() async {
+        guard isRunning else { return }
+        isRunning = false
+        for slot in slots { slot.pause.stop() }
+        let unsent = waiting
+        waiting = []
+        for request in unsent { request.fail(Outage(.postgres, "stopped")) }
+        for connection in slots.compactMap(\.connection) {
+            // A request without statements is answered after all those before it.
+            if connection.isReady { _ = try? await perform([], timeout: timeout, by: connection) }
+            connection.close("stopped")
+        }
+    }
+
+    /// Asks the database: the statements succeed or fail together. Answers one result for each.
+    ///
+    /// A transaction that lost against another one is tried again.
+    /// - Throws: ``Outage`` when nobody answers, ``DatabaseError`` when the database refuses.
+    func perform(_ statements: Statement..., timeout: Int64? = nil) async throws -> [QueryResult] {
+        var backoff = Backoff(base: 5, cap: 200)
+        while true {
+            do {
+                return try await perform(statements, timeout: timeout ?? self.timeout, by: nil)
+            } catch let error as DatabaseError where error.isConflict && backoff.attempts + 1 < Self.conflictAttempts {
+                await EventLoop.sleep(milliseconds: backoff.next())
+            }
+        }
+    }
+
+    private func perform(
+        _ statements: [Statement], timeout: Int64, by connection: PostgresConnection?
+    ) async throws -> [QueryResult] {
+        try await withCheckedThrowingContinuation { continuation in
+            let deadline = EventLoop.monotonicMilliseconds + timeout
+            let request = Request(statements, deadline: deadline, continuation: continuation)
+            if let connection {
+                connection.send(request)
+            } else {
+                dispatch(request)
+            }
+        }
+    }
+
+    private func dispatch(_ request: Request) {
+        guard isRunning else { return request.fail(Outage(.postgres, "not started, or stopped")) }
+        if let connection = leastLoaded {
+            connection.send(request)
+        } else if waiting.count < Self.waitingLimit {
+            waiting.append(request)
+            watchExpiry()
+        } else {
+            request.fail(noConnection("too many requests wait for a connection"))
+        }
+    }
+
+    private var leastLoaded: PostgresConnection? {
+        slots.compactMap(\.connection).filter(\.isReady).min { $0.load < $1.load }
+    }
+
+    // MARK: Connections
+
+    private func connect(_ slot: Slot) {
+        EventLoop.task {
+            do {
+                let resolved = try await self.parameters.resolved()
+                guard self.isRunning else { return }
+                slot.connection = PostgresConnection(
+                    resolved, timeout: self.timeout,
+                    onReady: { [weak self] connection in self?.connected(slot, connection) },
+                    onClosed: { [weak self] _, outage in self?.lost(slot, outage) })
+            } catch {
+                self.lost(slot, Outage(.postgres, "\(error)"))
+            }
+        }
+    }
+
+    private func connected(_ slot: Slot, _ connection: PostgresConnection) {
+        slot.backoff.reset()
+        slot.logged = nil
+        lastFailure = nil
+        log(.info, "postgres_connected")
+        // The server gives up before the client does, so that a slow statement costs an error and not the connection.
+        // What the functions' locking relies on is READ COMMITTED, whatever the database's default.
+        let setup = Statement(
+            """
+            select set_config('statement_timeout', $1, false),
+                set_config('idle_in_transaction_session_timeout', $1, false),
+                set_config('default_transaction_isolation', 'read committed', false)
+            """, .text(String(max(1, timeout - timeout / 10))))
+        connection.send(
+            Request([setup], deadline: EventLoop.monotonicMilliseconds + timeout, continuation: nil))
+        let unsent = waiting
+        waiting = []
+        for request in unsent { dispatch(request) }
+    }
+
+    private func lost(_ slot: Slot, _ outage: Outage) {
+        slot.connection = nil
+        guard isRunning else { return }
+        lastFailure = outage
+        if slot.logged != outage.detail {
+            slot.logged = outage.detail
+            log(.warning, "postgres_unavailable", ["detail": .text(outage.detail)])
+        }
+        slot.pause.start(after: slot.backoff.next()) { [weak self] in self?.connect(slot) }
+    }
+
+    // MARK: Waiting
+
+    private func watchExpiry() {
+        guard !expiry.isRunning, let earliest = waiting.map(\.deadline).min() else { return }
+        expiry.start(after: earliest - EventLoop.monotonicMilliseconds) { [weak self] in self?.expire() }
+    }
+
+    private func expire() {
+        let now = EventLoop.monotonicMilliseconds
+        let expired = waiting.filter { $0.deadline <= now }
+        waiting.removeAll { $0.deadline <= now }
+        for request in expired { request.fail(noConnection("no connection in time")) }
+        watchExpiry()
+    }
+
+    private func noConnection(_ cause: String) -> Outage {
+        Outage(.postgres, lastFailure.map { "\(cause); last: \($0.detail)" } ?? cause)
+    }
+}

@@ -1,0 +1,103 @@
+import EventLoop
+import Model
+
+extension Store {
+    /// Commits accepted orders, and answers what became of each, in any order. An order that was settled before keeps
+    /// what it is.
+    ///
+    /// All go in one transaction. When the database refuses that, the batch is halved until each refused order stands
+    /// alone, and the rest goes through. A refused one is tried ``StoreConfiguration/commitAttempts`` times before it
+    /// goes to the dead-letter list.
+    /// - Throws: ``Outage``, or a ``DatabaseError`` that is the database's fault: some may be committed, and the caller
+    ///   tries all again.
+    public func commit(_ orders: [AcceptedOrder]) async throws -> [Settlement] {
+        var settlements: [Settlement] = []
+        try await commit(orders) { settlements += $0 }
+        return settlements
+    }
+
+    /// Commits accepted orders like ``commit(_:)``, and tells what became of some as soon as that is certain, so that
+    /// nobody waits for another's refused order. Every order is told of once, unless this throws.
+    public func commit(
+        _ orders: [AcceptedOrder], settled: @LoopActor ([Settlement]) -> Void
+    ) async throws {
+        var refused = try await commitHalving(orders, settled: settled)
+        var backoff = Backoff(base: 20, cap: 1000)
+        var attempt = 1
+        while !refused.isEmpty && attempt < configuration.commitAttempts {
+            await EventLoop.sleep(milliseconds: backoff.next())
+            refused = try await commitHalving(refused.map(\.order), settled: settled)
+            attempt += 1
+        }
+        for (order, error) in refused {
+            let settlement = try await fail(order, error, attempts: attempt)
+            log(
+                .warning, "order_refused",
+                ["order": LogValue(order.order), "reason": .text(error.reason), "attempts": LogValue(attempt)])
+            settled([settlement])
+        }
+    }
+
+    /// Commits what the database takes, and answers the orders that it refuses, each with its error.
+    private func commitHalving(
+        _ orders: [AcceptedOrder], settled: @LoopActor ([Settlement]) -> Void
+    ) async throws -> [(order: AcceptedOrder, error: DatabaseError)] {
+        guard !orders.isEmpty else { return [] }
+        do {
+            settled(try await commitTogether(orders))
+            return []
+        } catch let error as DatabaseError where error.isFaultOfData {
+            guard orders.count > 1 else { return [(orders[0], error)] }
+            let half = orders.count / 2
+            let first = try await commitHalving(Array(orders[..<half]), settled: settled)
+            return try await first + commitHalving(Array(orders[half...]), settled: settled)
+        }
+    }
+
+    /// One transaction. The database answers only for orders that are not confirmed now.
+    private func commitTogether(_ orders: [AcceptedOrder]) async throws -> [Settlement] {
+        let results = try await committer.perform(
+            Statement(
+                """
+                select answered_sale, answered_sequence, answered_status, answered_reason
+                from commit_orders($1, $2, $3, $4, $5, $6, $7, $8)
+                """, .integers(orders.map(\.order.sale.rawValue)), .integers(orders.map(\.order.sequence)),
+                .texts(orders.map(\.client.rawValue)), .integers(orders.map(\.ticket)), .integers(orders.map(\.slot)),
+                .moments(orders.map(\.acceptedAt)), .integers(orders.map(\.epoch)),
+                .texts(orders.map(\.key?.rawValue))))
+        guard results[0].count > 0 else { return orders.map { Settlement(order: $0, status: .confirmed) } }
+        var others: [OrderID: (status: OrderStatus, reason: String?)] = [:]
+        for row in results[0].rows {
+            let id = OrderID(sale: SaleID(row.integer(0)), sequence: row.integer(1))
+            others[id] = (try Self.settled(row.optionalText(2)), row.optionalText(3))
+        }
+        return orders.map { order in
+            guard let (status, reason) = others[order.order] else {
+                return Settlement(order: order, status: .confirmed)
+            }
+            return Settlement(order: order, status: status, reason: status == .failed ? reason : nil)
+        }
+    }
+
+    private func fail(_ order: AcceptedOrder, _ error: DatabaseError, attempts: Int) async throws -> Settlement {
+        let results = try await committer.perform(
+            Statement(
+                "select status, reason from fail_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                .integer(order.order.sale.rawValue), .integer(order.order.sequence), .text(order.client.rawValue),
+                .integer(order.ticket), .integer(order.slot), .moment(order.acceptedAt), .integer(order.epoch),
+                .text(order.key?.rawValue), .text(error.reason), .text(error.message), .integer(Int64(attempts))))
+        let row = results[0].first!
+        let status = try Self.settled(row.optionalText(0))
+        return Settlement(order: order, status: status, reason: status == .failed ? row.optionalText(1) : nil)
+    }
+
+    private static func settled(_ status: String?) throws -> OrderStatus {
+        switch status {
+        case "confirmed": return .confirmed
+        case "cancelled": return .cancelled
+        case "failed": return .failed
+        // A bug in the functions' locking; the class says that the committer tries again.
+        default: throw DatabaseError(sqlstate: "XX000", message: "an order was left \(status ?? "unsettled")")
+        }
+    }
+}

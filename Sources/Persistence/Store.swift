@@ -1,0 +1,94 @@
+import EventLoop
+import Model
+
+/// How to reach PostgreSQL, and how patient to be.
+public struct StoreConfiguration: Sendable {
+    /// A libpq connection string or URI. A secret.
+    public var connectionString: String
+    /// Connections for everything but committing.
+    public var poolSize: Int
+    /// Connections that only the committer uses, so that nobody waits behind its batches.
+    public var committerConnections: Int
+    /// How long a request waits for a connection and its answer.
+    public var requestTimeoutMilliseconds: Int64
+    /// How often an order that the database refuses is tried before it goes to the dead-letter list.
+    public var commitAttempts: Int
+
+    /// A configuration with the defaults for all but the connection.
+    public init(
+        connectionString: String, poolSize: Int = 4, committerConnections: Int = 2,
+        requestTimeoutMilliseconds: Int64 = 5000, commitAttempts: Int = 5
+    ) {
+        self.connectionString = connectionString
+        self.poolSize = poolSize
+        self.committerConnections = committerConnections
+        self.requestTimeoutMilliseconds = requestTimeoutMilliseconds
+        self.commitAttempts = commitAttempts
+    }
+}
+
+/// The truth that lasts: everything that Dibs keeps in PostgreSQL.
+///
+/// Everything throws ``Outage`` when PostgreSQL can't be asked or doesn't answer in time, in which case it is not known
+/// whether a change happened; each change can be asked for again. It throws ``DatabaseError`` when PostgreSQL says no,
+/// in which case nothing happened.
+@LoopActor
+public final class Store {
+    let pool: PostgresPool
+    let committer: PostgresPool
+    let configuration: StoreConfiguration
+    let log: Log
+
+    /// How long what reads or changes much may take: rebuilding, auditing.
+    static let patience: Int64 = 60_000
+    /// How long a migration may take, with the wait for another process that migrates.
+    static let migrationPatience: Int64 = 3_600_000
+
+    /// A store that does not connect yet.
+    /// - Throws: ``ConnectionStringError``.
+    public init(_ configuration: StoreConfiguration, log: Log) throws {
+        let parameters = try ConnectionParameters(configuration.connectionString)
+        self.configuration = configuration
+        self.log = log
+        let timeout = configuration.requestTimeoutMilliseconds
+        pool = PostgresPool(parameters, size: configuration.poolSize, timeout: timeout, log: log)
+        committer = PostgresPool(parameters, size: configuration.committerConnections, timeout: timeout, log: log)
+    }
+
+    /// Looks at a connection string without connecting.
+    /// - Throws: ``ConnectionStringError``, which repeats no part of it.
+    public nonisolated static func validate(connectionString: String) throws {
+        _ = try ConnectionParameters(connectionString)
+    }
+
+    /// Begins to connect, and reconnects whenever that is needed.
+    public func start() {
+        pool.start()
+        committer.start()
+    }
+
+    /// Lets what is in flight finish, and disconnects for good.
+    public func stop() async {
+        await committer.stop()
+        await pool.stop()
+    }
+
+    /// Whether a request would be sent at once. Whether it would be answered, ``ping()`` tells.
+    public var isConnected: Bool { pool.isConnected }
+
+    /// Asks PostgreSQL for nothing but an answer.
+    public func ping() async throws { _ = try await pool.perform(Statement("select")) }
+
+    /// Brings the database to the schema of this program. Any number of processes may do so at once.
+    /// - Returns: the names of the migrations that this call applied.
+    /// - Throws: ``MigrationError`` when the database has another history, or a newer schema.
+    public func migrate() async throws -> [String] {
+        let applied = try await Migrator(pool: pool, migrations: Migration.all).run()
+        for name in applied { log(.info, "migration_applied", ["name": .text(name)]) }
+        return applied
+    }
+
+    /// Within its transaction, lets each later statement take longer than usual.
+    static let withPatience = Statement(
+        "select set_config('statement_timeout', $1, true)", .text(String(patience)))
+}
