@@ -1,0 +1,36 @@
+# What there is to do with a checkout of Dibs. Needs Debian 12, make and Swift; everything else is installed on the way.
+.DEFAULT_GOAL := help
+.PHONY: help run test bench bench-quick rush format lint install clean
+
+SWIFT_SOURCES := Sources Tests Package.swift
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+run: ## build the server and run it with a private Redis and PostgreSQL; DIBS_LISTEN=127.0.0.1:8080
+	@scripts/run.sh
+
+test: ## build, and run all tests in a throw-away place
+	@scripts/test.sh
+
+bench: ## measure everything that docs/performance.md reports
+	@scripts/bench.sh
+
+bench-quick: ## the same in about a minute, with less certainty
+	@scripts/bench.sh --quick
+
+rush: ## send simulated buyers to the running server; ARGS="--buyers 1000 --quantity 100"
+	@scripts/rush.sh $(ARGS)
+
+format: ## format the Swift sources in place
+	swift format --in-place --recursive $(SWIFT_SOURCES)
+
+lint: ## check the format of the Swift sources
+	swift format lint --strict --recursive $(SWIFT_SOURCES)
+
+install: ## install the Debian packages that are missing
+	@scripts/install-packages.sh scripts/packages.txt scripts/packages-test.txt
+	@scripts/require-swift.sh
+
+clean: ## remove what was built; the data in .data stays
+	rm -rf .build bench/build

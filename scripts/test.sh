@@ -1,0 +1,183 @@
+#!/bin/sh
+# Builds, and runs every test in a throw-away place: `swift test`, then the page's and the conformance tests against a
+# throw-away server. Status 0 only when all passed.
+#
+#   DIBS_TEST_ONLY   runs only the parts whose name contains this: swift, Page/run.sh, Conformance/…
+#   DIBS_WERROR      makes warnings of the compiler errors
+#   DIBS_BINARY      the server to test, instead of the debug build
+set -eu
+
+cd "$(dirname -- "$0")/.."
+root=$(pwd -P)
+only=${DIBS_TEST_ONLY:-}
+data=${DIBS_DATA:-$root/.data}
+
+scripts/install-packages.sh scripts/packages.txt scripts/packages-test.txt
+scripts/require-swift.sh
+
+# --- A place to throw away ------------------------------------------------------------------------------------------
+
+# In /tmp whatever TMPDIR says: the names of Unix sockets must stay short, and PostgreSQL's user must get there.
+work=$(mktemp -d /tmp/dibs-test-XXXXXX)
+chmod 711 "$work"
+mkdir -m 1777 "$work/tmp"
+TMPDIR=$work/tmp
+export TMPDIR
+
+current=
+server=
+cleanup() {
+    # `timeout` passes the signal on to all that the part started.
+    [ -z "$current" ] || kill -TERM "$current" 2>/dev/null || true
+    stop_server
+    # Whatever still works in the throw-away place was started by a test that didn't look after it.
+    for cwd in /proc/[0-9]*/cwd; do
+        case $(readlink "$cwd" 2>/dev/null || true) in
+        "$work"/*)
+            process=${cwd#/proc/}
+            process=${process%/cwd}
+            echo "left behind by a test, stopped: $process ($(tr '\0' ' ' <"/proc/$process/cmdline" 2>/dev/null))"
+            kill -TERM "$process" 2>/dev/null || true
+            ;;
+        esac
+    done
+    rm -rf "$work" 2>/dev/null || { sleep 1; rm -rf "$work"; }
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# --- Parts ----------------------------------------------------------------------------------------------------------
+
+passed=0
+failed=
+skipped=
+# Runs one part of the tests for at most that long, and notes how it ended.
+part() { # name, seconds, command…
+    name=$1
+    seconds=$2
+    shift 2
+    case $name in *"$only"*) ;; *) return 0 ;; esac
+    echo "── $name"
+    began=$(date +%s)
+    status=0
+    # In the background, so that a signal to this script is dealt with at once.
+    timeout --kill-after=10 "$seconds" "$@" </dev/null &
+    current=$!
+    wait "$current" || status=$?
+    current=
+    took=$(($(date +%s) - began))
+    case $status in
+    0)
+        passed=$((passed + 1))
+        echo "── $name: passed, ${took} s"
+        ;;
+    124 | 137)
+        failed="$failed $name"
+        echo "── $name: FAILED, not done after $took s"
+        ;;
+    *)
+        failed="$failed $name"
+        echo "── $name: FAILED with status $status, $took s"
+        ;;
+    esac
+}
+
+# --- A throw-away server --------------------------------------------------------------------------------------------
+
+start_server() {
+    DIBS_SERVICES_THROWAWAY=1 scripts/services.sh start "$work/server"
+    for url in $(scripts/services.sh urls "$work/server"); do
+        # shellcheck disable=SC2163 # its value is NAME=value
+        export "$url"
+    done
+    data=$work/server
+    unset DIBS_ADMIN_KEY DIBS_SERVICE_KEY DIBS_JWT_SECRET
+    . scripts/keys.sh
+    export DIBS_RATE_LIMIT=off DIBS_WEB_ROOT="$root/web-static"
+    DIBS_LISTEN=127.0.0.1:0 "${DIBS_BINARY:-.build/debug/dibs}" serve >"$work/server.log" 2>&1 </dev/null &
+    server=$!
+    tries=600
+    port=
+    while [ "$tries" -gt 0 ] && kill -0 "$server" 2>/dev/null; do
+        # The one event that says where it listens.
+        port=$(grep -i listening "$work/server.log" | grep -oE '("port": ?|127\.0\.0\.1:)[1-9][0-9]*' |
+            sed 's/.*[^0-9]//' | head -n 1)
+        if [ -n "$port" ]; then
+            DIBS_URL=http://127.0.0.1:$port
+            export DIBS_URL
+            ! curl -fsS -o /dev/null -m 5 "$DIBS_URL/readyz" 2>/dev/null || return 0
+        fi
+        tries=$((tries - 1))
+        sleep 0.1
+    done
+    echo "The server does not get ready. The end of its log:"
+    tail -n 30 "$work/server.log"
+    return 1
+}
+
+stop_server() {
+    if [ -n "$server" ]; then
+        kill -TERM "$server" 2>/dev/null || true
+        status=0
+        wait "$server" || status=$?
+        server=
+        if [ "$status" -ne 0 ]; then
+            failed="$failed server"
+            echo "── the server ended with status $status. The end of its log:"
+            tail -n 30 "$work/server.log"
+        fi
+    fi
+    [ ! -d "$work/server" ] || scripts/services.sh remove "$work/server"
+}
+
+# Python packages in an environment of their own, made again only when the lists change.
+python_packages() {
+    lists=$(find Tests/Page Tests/Conformance -name requirements.txt 2>/dev/null | sort)
+    [ -n "$lists" ] || return 0
+    # shellcheck disable=SC2086 # several files are meant
+    environment=$root/.data/python-$(cat $lists | sha256sum | cut -c 1-12)
+    if [ ! -e "$environment/complete" ]; then
+        rm -rf "$environment"
+        mkdir -p "$root/.data"
+        python3 -m venv "$environment" || return 1
+        for list in $lists; do
+            "$environment/bin/pip" install --quiet --requirement "$list" || return 1
+        done
+        : >"$environment/complete"
+    fi
+    PATH=$environment/bin:$PATH
+    export PATH
+}
+
+# --- The run --------------------------------------------------------------------------------------------------------
+
+swift build --build-tests
+part swift 480 swift test --skip-build --parallel
+
+suites=
+for suite in Tests/Page/run.sh Tests/Conformance/*.sh; do
+    case ${suite#Tests/} in *"$only"*) ;; *) continue ;; esac
+    if [ -e "$suite" ]; then suites="$suites $suite"; else skipped="$skipped ${suite#Tests/}"; fi
+done
+if [ -n "$suites" ]; then
+    if ! python_packages; then
+        failed="$failed python-packages"
+    elif ! start_server; then
+        failed="$failed server"
+    else
+        for suite in $suites; do
+            before=$failed
+            part "${suite#Tests/}" 300 "$suite"
+            if [ "$failed" != "$before" ]; then
+                echo "The end of the server's log:"
+                tail -n 15 "$work/server.log"
+            fi
+        done
+    fi
+fi
+stop_server
+
+echo "── passed: $passed${skipped:+; not there:$skipped}${failed:+; FAILED:$failed}"
+# No test at all is no success.
+[ -z "$failed" ] && [ "$passed" -gt 0 ]
