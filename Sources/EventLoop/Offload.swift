@@ -20,17 +20,9 @@ extension EventLoop {
         let result: Result<Success, any Error> = await withCheckedContinuation { continuation in
             let request = UnsafeMutablePointer<uv_work_t>.allocate(capacity: 1)
             let job = Work<Success>(work: work, continuation: continuation)
-            // Retained here, released in `finish`, which libuv calls exactly once.
+            // Retained here, released in `finishWork`, which libuv calls exactly once.
             request.pointee.data = Unmanaged.passRetained(job as AnyWork).toOpaque()
-            let status = uv_queue_work(
-                EventLoop.handle, request,
-                { request in
-                    Unmanaged<AnyWork>.fromOpaque(request!.pointee.data).takeUnretainedValue().perform()
-                },
-                { request, _ in
-                    Unmanaged<AnyWork>.fromOpaque(request!.pointee.data).takeRetainedValue().finish()
-                    request!.deallocate()
-                })
+            let status = uv_queue_work(EventLoop.handle, request, performWork, finishWork)
             precondition(status == 0, "uv_queue_work: \(status)")
         }
         return try result.get()
@@ -63,6 +55,17 @@ extension EventLoop {
             return addresses
         }
     }
+}
+
+// Named functions rather than closures: a closure in an isolated function would be isolated too, and this one is called
+// on a thread of libuv's pool.
+private func performWork(_ request: UnsafeMutablePointer<uv_work_t>?) {
+    Unmanaged<AnyWork>.fromOpaque(request!.pointee.data).takeUnretainedValue().perform()
+}
+
+private func finishWork(_ request: UnsafeMutablePointer<uv_work_t>?, _ status: Int32) {
+    Unmanaged<AnyWork>.fromOpaque(request!.pointee.data).takeRetainedValue().finish()
+    request!.deallocate()
 }
 
 /// Work whose result type is forgotten, so that a C callback can take it.

@@ -16,9 +16,10 @@ public enum Turn {
 
     private static var merging: [@LoopActor () -> Void] = []
     private static var flushing: [@LoopActor () -> Void] = []
-    private static var prepare = uv_prepare_t()
-    private static var check = uv_check_t()
-    private static var idle = uv_idle_t()
+    // libuv keeps pointers to these for as long as the process lives.
+    private static let prepare = UnsafeMutablePointer<uv_prepare_t>.allocate(capacity: 1)
+    private static let check = UnsafeMutablePointer<uv_check_t>.allocate(capacity: 1)
+    private static let idle = UnsafeMutablePointer<uv_idle_t>.allocate(capacity: 1)
 
     /// Calls `action` once, at the end of this turn.
     public static func atEnd(_ phase: Phase, _ action: @escaping @LoopActor () -> Void) {
@@ -31,11 +32,11 @@ public enum Turn {
     /// Hooks the queue of jobs into the loop: after polling, and once more before it sleeps.
     nonisolated static func install() {
         LoopActor.assumeIsolated {
-            uv_prepare_init(EventLoop.handle, &prepare)
-            uv_prepare_start(&prepare) { _ in LoopActor.assumeIsolated { Turn.end() } }
-            uv_check_init(EventLoop.handle, &check)
-            uv_check_start(&check) { _ in LoopActor.assumeIsolated { Turn.end() } }
-            uv_idle_init(EventLoop.handle, &idle)
+            uv_prepare_init(EventLoop.handle, prepare)
+            uv_prepare_start(prepare) { _ in LoopActor.assumeIsolated { Turn.end() } }
+            uv_check_init(EventLoop.handle, check)
+            uv_check_start(check) { _ in LoopActor.assumeIsolated { Turn.end() } }
+            uv_idle_init(EventLoop.handle, idle)
         }
     }
 
@@ -43,23 +44,22 @@ public enum Turn {
         let executor = EventLoop.executor
         executor.drain(limit: 64)
         while !merging.isEmpty || !flushing.isEmpty {
-            run(&merging)
-            // Merging may have resumed nothing, but a hook may add jobs: they belong to this turn too.
+            // Taken out before they run: an action may add others.
+            let merge = merging
+            merging.removeAll(keepingCapacity: true)
+            for action in merge { action() }
+            // An action may resume tasks: what they do belongs to this turn too.
             executor.drain(limit: 64)
-            if merging.isEmpty { run(&flushing) }
+            guard merging.isEmpty else { continue }
+            let flush = flushing
+            flushing.removeAll(keepingCapacity: true)
+            for action in flush { action() }
         }
         // An active idle handle keeps the poll phase from sleeping while jobs wait.
         if executor.hasWork {
-            uv_idle_start(&idle) { _ in }
+            uv_idle_start(idle) { _ in }
         } else {
-            uv_idle_stop(&idle)
+            uv_idle_stop(idle)
         }
-    }
-
-    private static func run(_ actions: inout [@LoopActor () -> Void]) {
-        guard !actions.isEmpty else { return }
-        let now = actions
-        actions.removeAll(keepingCapacity: true)
-        for action in now { action() }
     }
 }
