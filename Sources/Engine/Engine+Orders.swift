@@ -9,7 +9,7 @@ extension Engine {
         try await claims.decide(claim, on: sale)
     }
 
-    /// The orders of a client in a sale that own a ticket, oldest first; none when it has none, or the sale is unknown.
+    /// The orders of a client in a sale that own a ticket, in the order in which they got it; none when it has none, or the sale is unknown.
     /// - Throws: ``Outage``.
     public func liveOrders(of client: ClientID, in sale: SaleID) async throws(Outage) -> [LiveOrder] {
         let keys = Keys.Sale(sale)
