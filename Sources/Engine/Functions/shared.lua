@@ -68,6 +68,7 @@ end
 -- How many orders a client's items are, the lowest free slot up to the limit, and the newest order's sequence.
 local function places(items, limit)
     if not items then return 0, 1, nil end
+    if limit == 1 then return 1, nil, string.match(items, '^%d+') end
     local owned, newest, taken = 0, nil, {}
     for sequence, slot in string.gmatch(items, '(%d+):%d+:(%d+):%a') do
         owned = owned + 1
