@@ -15,43 +15,131 @@ struct HostileHTTPTests {
     }
 
     static let cases: [Case] = [
-        Case(testDescription: "unknown method", request: "BREW /api/echo HTTP/1.1\r\nHost: a\r\n\r\n", status: 405, code: "method_not_allowed"),
-        Case(testDescription: "TRACE", request: "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", status: 405, code: "method_not_allowed"),
-        Case(testDescription: "a method that begins like one", request: "PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n", status: 405, code: "method_not_allowed"),
-        Case(testDescription: "CONNECT", request: "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", status: 405, code: "method_not_allowed"),
+        Case(
+            testDescription: "unknown method", request: "BREW /api/echo HTTP/1.1\r\nHost: a\r\n\r\n", status: 405,
+            code: "method_not_allowed"),
+        Case(
+            testDescription: "TRACE", request: "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", status: 405,
+            code: "method_not_allowed"),
+        Case(
+            testDescription: "a method that begins like one", request: "PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n",
+            status: 405, code: "method_not_allowed"),
+        Case(
+            testDescription: "CONNECT", request: "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", status: 405,
+            code: "method_not_allowed"),
         Case(testDescription: "not HTTP", request: "\u{16}\u{3}\u{1}hello\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "bad escape", request: "GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "cut escape", request: "GET /a% HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "NUL in the path", request: "GET /a%00b HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "NUL behind a slash", request: "GET /%00b HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "NUL in the query", request: "GET /a?b=%00 HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "path not UTF-8", request: "GET /%ff%fe HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "query not UTF-8", request: "GET /a?b=%ff HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "bad_request"),
+        Case(
+            testDescription: "bad escape", request: "GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n", status: 400,
+            code: "bad_request"),
+        Case(
+            testDescription: "cut escape", request: "GET /a% HTTP/1.1\r\nHost: a\r\n\r\n", status: 400,
+            code: "bad_request"),
+        Case(
+            testDescription: "NUL in the path", request: "GET /a%00b HTTP/1.1\r\nHost: a\r\n\r\n", status: 400,
+            code: "bad_request"),
+        Case(
+            testDescription: "NUL behind a slash", request: "GET /%00b HTTP/1.1\r\nHost: a\r\n\r\n", status: 400,
+            code: "bad_request"),
+        Case(
+            testDescription: "NUL in the query", request: "GET /a?b=%00 HTTP/1.1\r\nHost: a\r\n\r\n", status: 400,
+            code: "bad_request"),
+        Case(
+            testDescription: "path not UTF-8", request: "GET /%ff%fe HTTP/1.1\r\nHost: a\r\n\r\n", status: 400,
+            code: "bad_request"),
+        Case(
+            testDescription: "query not UTF-8", request: "GET /a?b=%ff HTTP/1.1\r\nHost: a\r\n\r\n", status: 400,
+            code: "bad_request"),
         Case(testDescription: "no host", request: "GET /api/echo HTTP/1.1\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "asterisk", request: "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "two methods", request: "GET / HTTP/1.1\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "bad_request"),
+        Case(
+            testDescription: "asterisk", request: "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", status: 400,
+            code: "bad_request"),
+        Case(
+            testDescription: "two methods", request: "GET / HTTP/1.1\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", status: 400,
+            code: "bad_request"),
         Case(testDescription: "no method", request: "Host: a\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "length is no number", request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "negative length", request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nhello", status: 400, code: "bad_request"),
-        Case(testDescription: "two lengths", request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", status: 400, code: "bad_request"),
-        Case(testDescription: "chunked", request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", status: 411, code: "bad_request"),
-        Case(testDescription: "chunked GET", request: "GET /api/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", status: 411, code: "bad_request"),
-        Case(testDescription: "length and chunked", request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello", status: 400, code: "bad_request"),
-        Case(testDescription: "huge length", request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n\r\nhello", status: 413, code: "too_large"),
-        Case(testDescription: "absurd length", request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\nhello", status: 400, code: "bad_request"),
-        Case(testDescription: "one byte too much", request: "PUT /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n", status: 413, code: "too_large"),
-        Case(testDescription: "too much, sent", request: "PUT /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + String(repeating: "x", count: 300000), status: 413, code: "too_large"),
-        Case(testDescription: "long header", request: "GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + String(repeating: "x", count: 20000) + "\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "long path", request: "GET /" + String(repeating: "x", count: 20000) + " HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "many headers", request: "GET / HTTP/1.1\r\nHost: a\r\n" + (0..<2000).map { "X-\($0): y\r\n" }.joined() + "\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "many parameters", request: "GET /?" + (0..<500).map { "a\($0)=1" }.joined(separator: "&") + " HTTP/1.1\r\nHost: a\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "upgrade elsewhere", request: RawFrame.handshake("/other"), status: 404, code: "not_found"),
-        Case(testDescription: "unknown upgrade", request: "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "h2c", request: "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", status: 400, code: "bad_request"),
-        Case(testDescription: "upgrade by POST", request: RawFrame.handshake("/ws").replacing("GET", with: "POST"), status: 400, code: "bad_request"),
-        Case(testDescription: "upgrade, old version", request: RawFrame.handshake("/ws").replacing("Version: 13", with: "Version: 8"), status: 426, code: "bad_request"),
-        Case(testDescription: "upgrade without key", request: RawFrame.handshake("/ws").replacing("Sec-WebSocket-Key", with: "X-Key"), status: 400, code: "bad_request"),
-        Case(testDescription: "upgrade without Connection", request: RawFrame.handshake("/ws").replacing("Connection", with: "X-Connection"), status: 400, code: "bad_request"),
+        Case(
+            testDescription: "length is no number",
+            request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", status: 400, code: "bad_request"
+        ),
+        Case(
+            testDescription: "negative length",
+            request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nhello", status: 400,
+            code: "bad_request"),
+        Case(
+            testDescription: "two lengths",
+            request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+            status: 400, code: "bad_request"),
+        Case(
+            testDescription: "chunked",
+            request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            status: 411, code: "bad_request"),
+        Case(
+            testDescription: "chunked GET",
+            request: "GET /api/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            status: 411, code: "bad_request"),
+        Case(
+            testDescription: "length and chunked",
+            request:
+                "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello",
+            status: 400, code: "bad_request"),
+        Case(
+            testDescription: "huge length",
+            request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n\r\nhello", status: 413,
+            code: "too_large"),
+        Case(
+            testDescription: "absurd length",
+            request: "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\nhello",
+            status: 400, code: "bad_request"),
+        Case(
+            testDescription: "one byte too much",
+            request: "PUT /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n", status: 413,
+            code: "too_large"),
+        Case(
+            testDescription: "too much, sent",
+            request: "PUT /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n"
+                + String(repeating: "x", count: 300000), status: 413, code: "too_large"),
+        Case(
+            testDescription: "long header",
+            request: "GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + String(repeating: "x", count: 20000) + "\r\n\r\n",
+            status: 400, code: "bad_request"),
+        Case(
+            testDescription: "long path",
+            request: "GET /" + String(repeating: "x", count: 20000) + " HTTP/1.1\r\nHost: a\r\n\r\n", status: 400,
+            code: "bad_request"),
+        Case(
+            testDescription: "many headers",
+            request: "GET / HTTP/1.1\r\nHost: a\r\n" + (0..<2000).map { "X-\($0): y\r\n" }.joined() + "\r\n",
+            status: 400, code: "bad_request"),
+        Case(
+            testDescription: "many parameters",
+            request: "GET /?" + (0..<500).map { "a\($0)=1" }.joined(separator: "&") + " HTTP/1.1\r\nHost: a\r\n\r\n",
+            status: 400, code: "bad_request"),
+        Case(
+            testDescription: "upgrade elsewhere", request: RawFrame.handshake("/other"), status: 404, code: "not_found"),
+        Case(
+            testDescription: "unknown upgrade",
+            request: "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n", status: 400,
+            code: "bad_request"),
+        Case(
+            testDescription: "h2c",
+            request:
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+            status: 400, code: "bad_request"),
+        Case(
+            testDescription: "upgrade by POST", request: RawFrame.handshake("/ws").replacing("GET", with: "POST"),
+            status: 400, code: "bad_request"),
+        Case(
+            testDescription: "upgrade, old version",
+            request: RawFrame.handshake("/ws").replacing("Version: 13", with: "Version: 8"), status: 426,
+            code: "bad_request"),
+        Case(
+            testDescription: "upgrade without key",
+            request: RawFrame.handshake("/ws").replacing("Sec-WebSocket-Key", with: "X-Key"), status: 400,
+            code: "bad_request"),
+        Case(
+            testDescription: "upgrade without Connection",
+            request: RawFrame.handshake("/ws").replacing("Connection", with: "X-Connection"), status: 400,
+            code: "bad_request"),
     ]
 
     /// As a connection's first request, and after another.
@@ -66,7 +154,9 @@ struct HostileHTTPTests {
             socket.send(testCase.request)
             let answer = await socket.answer()
             #expect(answer?.status == testCase.status)
-            #expect(answer?.body.hasPrefix("{\"result\":null,\"error\":{\"code\":\"\(testCase.code)\",\"message\":") == true)
+            #expect(
+                answer?.body.hasPrefix("{\"result\":null,\"error\":{\"code\":\"\(testCase.code)\",\"message\":") == true
+            )
             #expect(answer?.headers["connection"] == "close")
             #expect(answer?.headers["content-type"] == "application/json")
             // And then the end, with nothing behind the answer.

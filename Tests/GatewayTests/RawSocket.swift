@@ -12,6 +12,7 @@ final class RawSocket {
     private(set) var isEnded = false
     private var waiting: (ready: @LoopActor () -> Bool, continuation: CheckedContinuation<Void, Never>)?
     private var outgoing: [UInt8] = []
+    private var flushed = 0
     private var isReading = true
 
     static func connect(port: UInt16, receiveBuffer: Int32? = nil) async throws -> RawSocket {
@@ -140,9 +141,11 @@ final class RawSocket {
 
     private func flush() {
         guard watcher != nil, !outgoing.isEmpty else { return }
-        let count = Glibc.send(descriptor, outgoing, outgoing.count, Int32(MSG_NOSIGNAL))
-        if count > 0 { outgoing.removeFirst(count) }
-        if count < 0 && errno != EAGAIN { outgoing = [] }
+        let count = outgoing.withUnsafeBytes { bytes in
+            Glibc.send(descriptor, bytes.baseAddress! + flushed, bytes.count - flushed, Int32(MSG_NOSIGNAL))
+        }
+        if count > 0 { flushed += count }
+        if flushed == outgoing.count || (count < 0 && errno != EAGAIN) { (outgoing, flushed) = ([], 0) }
         watch()
     }
 
