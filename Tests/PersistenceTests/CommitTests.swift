@@ -145,7 +145,7 @@ import Testing
         let sale = try await fixture.sale()
         #expect(try await fixture.store.commit([.test(SaleID(99), 1)]).map(\.reason) == ["unknown_sale"])
         #expect(try await fixture.store.commit([.test(sale, 1)]).count(.confirmed) == 1)
-        #expect(try await fixture.store.beginRebuild(sale)?.stored.epoch == 1)
+        #expect(try await fixture.store.beginRebuild(sale)?.epoch == 1)
         let settlements = try await fixture.store.commit([.test(sale, 1), .test(sale, 2), .test(sale, 3, epoch: 1)])
         #expect(settlements.map(\.status) == [.confirmed, .failed, .confirmed])
         #expect(settlements[1].reason == "stale_epoch")

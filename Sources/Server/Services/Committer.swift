@@ -171,7 +171,9 @@ final class Committer {
                 ),
                 (
                     client: settlement.order.client,
-                    outcome: Outcome.order(settlement.order.order, settlement.status, reason: settlement.reason)
+                    outcome: Outcome.order(
+                        settlement.order.order, settlement.status, ticket: settlement.order.ticket,
+                        reason: settlement.reason)
                 ),
             ]
         }

@@ -89,7 +89,7 @@ final class OrderService {
         try await engine.release(
             orders.map { ReleasedOrder(order: $0.id, client: $0.client) }, status: .cancelled)
         _ = try await engine.tell(
-            orders.map { (client: $0.client, outcome: Outcome.order($0.id, .cancelled, reason: nil)) })
+            orders.map { (client: $0.client, outcome: Outcome.order($0.id, .cancelled, ticket: $0.ticket, reason: nil)) })
         try await store.markReleased(orders.map(\.id))
     }
 
