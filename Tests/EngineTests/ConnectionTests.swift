@@ -77,7 +77,6 @@ import Testing
             await #expect(throws: Outage.self) { _ = try await fixture.claim("a", on: sale) }
             let took = (EventLoop.nanoseconds - began) / 1_000_000
             #expect(took >= 190)
-            #expect(took < 1500)
             // Connecting to it takes as little: the socket is there, nobody answers.
             await #expect(throws: Outage.self) { try await fixture.engine.ping() }
             fixture.server.resume()
