@@ -70,6 +70,12 @@ public enum JSON: Sendable, Hashable, Codable {
         if case .list(let list) = self, list.indices.contains(index) { list[index] } else { .null }
     }
 
+    /// Whether an object has all members of another, with the same values: more may be added to whatever a server says.
+    public func includes(_ part: JSON) -> Bool { part.names.allSatisfy { has($0) && self[$0] == part[$0] } }
+
+    /// Whether an object has such a member, be it null.
+    public func has(_ name: String) -> Bool { names.contains(name) }
+
     /// The names of an object's members.
     public var names: Set<String> { if case .object(let members) = self { Set(members.keys) } else { [] } }
     /// The elements of a list.

@@ -13,9 +13,9 @@ import Testing
             #expect(first.status == 201)
             let order = try #require(first.order)
             #expect(
-                first.result == [
+                first.result.includes([
                     "order": .text(order), "sale": .integer(sale), "userId": "ada", "ticket": 1, "status": "accepted",
-                ])
+                ]))
             for instance in 0..<2 {
                 let again = try await shop.claim(sale, "ada", key: "k-1", on: instance)
                 #expect(again.status == 200 && again.result == first.result)
@@ -116,14 +116,13 @@ import Testing
     @Test func tellsTheTruthAboutAClaimAtEveryStage() async throws {
         try await withShop(1, ["DIBS_ROLES": "gateway,scheduler"]) { shop in
             let sale = try await shop.sale(2)
-            #expect(
-                try await shop.truth(sale, "ada") == ["status": "none", "order": nil, "ticket": nil, "reason": nil])
+            let none = try await shop.truth(sale, "ada")
+            #expect(none.includes(["status": "none", "order": nil, "ticket": nil, "reason": nil, "orders": []]))
             let order = try #require(try await shop.claim(sale, "ada").order)
             let path = "/api/orders/\(order)"
-            #expect(
-                try await shop.truth(sale, "ada") == [
-                    "status": "accepted", "order": .text(order), "ticket": 1, "reason": nil,
-                ])
+            let accepted: JSON = ["status": "accepted", "order": .text(order), "ticket": 1, "reason": nil]
+            let truth = try await shop.truth(sale, "ada")
+            #expect(truth.includes(accepted) && truth["orders"] == [accepted])
             var shown = try await shop.call(.get, path, as: .client("ada")).result
             #expect(shown["status"] == "accepted" && shown["order"] == .text(order) && shown["ticket"] == 1)
             #expect(shown["sale"] == .integer(sale) && shown["userId"] == "ada" && shown["confirmedAt"].isNull)

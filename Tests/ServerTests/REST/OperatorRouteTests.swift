@@ -14,7 +14,8 @@ import Testing
                 "requests": 0, "accepted": 0, "confirmed": 0, "failed": 0, "cancelled": 0, "refused": [:],
                 "remaining": 3, "waiting": 0, "admitted": 0, "firstClaimAt": nil, "soldOutAt": nil,
             ]
-            #expect(try await shop.statistics(empty) == expected)
+            let told = try await shop.statistics(empty)
+            #expect(told.includes(expected), "\(told)")
 
             let sale = try await shop.sale(3)
             let answers = try await concurrently(10) { try await shop.claim(sale, "c\($0)", on: $0 % 2) }

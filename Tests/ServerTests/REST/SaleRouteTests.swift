@@ -23,7 +23,7 @@ import Testing
                 "opensAt": "2020-01-01T00:00:00.000Z", "closesAt": "2099-12-31T14:59:59.000Z", "price": 0,
                 "perClientLimit": 1, "room": nil, "rejectPercent": 0,
             ]
-            #expect(plain.result == expected)
+            #expect(plain.result.includes(expected), "\(plain.text)")
             let full = try await shop.call(
                 .post, "/api/sales", as: .admin,
                 .object(
@@ -38,7 +38,7 @@ import Testing
 
             // Both are known to the other instance, newest first; open to all.
             for who in [Who.nobody, .client("someone"), .admin, .bearer("nonsense")] {
-                #expect(try await shop.call(.get, "/api/sales/\(id)", as: who, on: 1).result == expected)
+                #expect(try await shop.call(.get, "/api/sales/\(id)", as: who, on: 1).result == plain.result)
             }
             let second = try #require(full.result["id"].integer)
             let list = try await shop.call(.get, "/api/sales", on: 1)

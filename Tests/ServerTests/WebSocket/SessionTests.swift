@@ -15,14 +15,12 @@ import Testing
             let result = try await buyer.claim(sale)
             let order = result["order"]
             #expect(
-                result == [
+                result.includes([
                     "type": "result", "id": 2, "sale": .integer(sale), "outcome": "accepted", "ticket": 1,
-                    "order": order, "remaining": 2, "offset": 1,
-                ])
-            #expect(
-                try await buyer.order("confirmed", in: sale) == [
-                    "type": "order", "sale": .integer(sale), "order": order, "status": "confirmed", "offset": 2,
-                ])
+                    "remaining": 2, "offset": 1,
+                ]))
+            let confirmed = try await buyer.order("confirmed", in: sale)
+            #expect(confirmed.includes(["type": "order", "order": order, "ticket": 1, "offset": 2]))
             let shown = try await shop.call(.get, "/api/orders/\(order.text ?? "")", as: .client("ada"))
             #expect(shown.result["ticket"] == 1 && shown.result["status"] == "confirmed")
 
@@ -34,7 +32,7 @@ import Testing
             try await buyer.order("confirmed", in: sale)
             #expect(buyer.offsets == [1, 2, 3, 4, 5])
             // What is refused is an answer and no outcome.
-            #expect(duplicate["offset"].isNull && duplicate["ticket"].isNull)
+            #expect(!duplicate.has("offset") && !duplicate.has("ticket"))
             try await buyer.close()
             try await shop.expectBooks(sale, sold: 1)
         }
