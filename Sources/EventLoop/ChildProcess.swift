@@ -21,10 +21,11 @@ public final class ChildProcess {
         }
     }
 
-    /// Starts `path` with `arguments` (without the program's name) and this process's standard streams.
+    /// Starts `path` with `arguments` (without the program's name) and this process's standard streams, or with
+    /// descriptors of this process as its standard output and its standard error.
     /// - Throws: ``LoopError`` when it cannot be started.
     public init(
-        path: String, arguments: [String], environment: [String: String],
+        path: String, arguments: [String], environment: [String: String], output: Int32 = 1, errors: Int32 = 2,
         onExit: @escaping @LoopActor (ChildProcess.Exit) -> Void
     ) throws {
         handle = .allocate(capacity: 1)
@@ -37,10 +38,10 @@ public final class ChildProcess {
             for pointer in argumentPointers { free(pointer) }
             for pointer in environmentPointers { free(pointer) }
         }
-        var streams: [uv_stdio_container_t] = (0..<3).map { descriptor in
+        var streams: [uv_stdio_container_t] = [0, output, errors].map { descriptor in
             var stream = uv_stdio_container_t()
             stream.flags = UV_INHERIT_FD
-            stream.data.fd = Int32(descriptor)
+            stream.data.fd = descriptor
             return stream
         }
         let status = path.withCString { file in
