@@ -1,0 +1,67 @@
+import CWebSockets
+import EventLoop
+import Model
+
+extension HTTPConnection {
+    /// A request with the header Upgrade: the library asks before it goes on. 0 lets it; -1 ends the connection.
+    func upgradeAsked(_ protocolName: UnsafeMutableRawPointer?) -> Int32 {
+        guard let wsi, let protocolName, phase == .waiting else { return -1 }
+        let wanted = String(cString: protocolName.assumingMemoryBound(to: CChar.self)).lowercased()
+        exchange += 1
+        let head: RequestHead
+        do {
+            head = try RequestHead.read(wsi, from: address, extraHeaders: server.configuration.extraHeaders)
+        } catch {
+            return refuse(.error(error.error), status: error.status, moreComes: false)
+        }
+        self.head = head
+        if let refusal = refusal(of: head, wanted, wsi) { return refuse(refusal, moreComes: false) }
+        enter(.upgrading, seconds: server.configuration.headerTimeoutSeconds)
+        return 0
+    }
+
+    /// Why this is not going to be a WebSocket; nil when it is.
+    private func refusal(of head: RequestHead, _ wanted: String, _ wsi: OpaquePointer) -> HTTPResponse? {
+        func bad(_ message: String) -> HTTPResponse { .error(WireError(.badRequest, message)) }
+        guard wanted == "websocket" else { return bad("no upgrade to \(wanted.prefix(32)) here") }
+        guard head.request.path == server.configuration.webSocketPath else {
+            return .error(WireError(.notFound, "there is no WebSocket at this path"))
+        }
+        guard head.request.method == .get, head.framing == .none else { return bad("a WebSocket begins with GET") }
+        // What follows is what the library checks too late for an answer (lib/roles/ws/server-ws.c).
+        guard lws_hdr_total_length(wsi, WSI_TOKEN_HOST) > 0 else { return bad("the header Host is missing") }
+        let connection = HeaderTable.value(wsi, WSI_TOKEN_CONNECTION)?.lowercased() ?? ""
+        guard connection.utf8.count < 128,
+            connection.split(separator: ",").contains(where: { $0.trimmingSpaces == "upgrade" })
+        else { return bad("the header Connection has to say Upgrade") }
+        guard HeaderTable.value(wsi, WSI_TOKEN_VERSION)?.trimmingSpaces == "13" else {
+            var response = bad("Sec-WebSocket-Version has to be 13")
+            response.status = 426
+            response.headers["sec-websocket-version"] = "13"
+            return response
+        }
+        guard HeaderTable.value(wsi, WSI_TOKEN_KEY)?.trimmingSpaces.utf8.count == 24 else {
+            return bad("Sec-WebSocket-Key has to be 16 bytes in base 64")
+        }
+        if let offered = HeaderTable.value(wsi, WSI_TOKEN_PROTOCOL) {
+            // The library takes no client that names only subprotocols that it doesn't know.
+            guard offered.split(separator: ",").contains(where: { $0.trimmingSpaces == "dibs" }) else {
+                return bad("the only subprotocol is dibs")
+            }
+        }
+        if server.isDraining { return .error(WireError(.unavailable, "the server is going away")) }
+        return nil
+    }
+
+    /// It is a WebSocket now.
+    func upgraded() -> Int32 {
+        guard let wsi, phase == .upgrading, let request = head?.request else { return -1 }
+        self.wsi = nil
+        head = nil
+        phase = .closing
+        let socket = WebSocketConnection(server: server, wsi: wsi, address: address)
+        PeerTable.replace(self, with: socket)
+        server.upgraded(self, to: socket)
+        return socket.open(request)
+    }
+}

@@ -1,0 +1,207 @@
+import CWebSockets
+import EventLoop
+import Glibc
+import Model
+
+/// One accepted connection while it speaks HTTP.
+///
+/// Events of the library come in by ``handle(_:_:_:)``; answers are written in `HTTPConnection+Answer.swift`.
+final class HTTPConnection: Peer {
+    /// What the connection is doing.
+    enum Phase: Equatable {
+        /// The primer of ``Adoption`` is being parsed.
+        case primed
+        /// A request's head is awaited, or is coming.
+        case waiting
+        /// The body is coming.
+        case body
+        /// The delegate is at work.
+        case handling
+        /// An answer is on its way.
+        case writing
+        /// An error was answered while the request was still coming: the rest is thrown away for a moment, so that the
+        /// client gets to read the answer.
+        case lingering
+        /// It is about to be a WebSocket.
+        case upgrading
+        /// The end is certain.
+        case closing
+    }
+
+    let server: GatewayServer
+    let address: PeerAddress
+    var phase = Phase.primed
+    /// When the phase ends by force, on the loop's clock.
+    var deadline: Int64
+    /// Counts requests, so that an answer that comes late finds that its own is over.
+    var exchange = 0
+    /// The request that is being read or answered.
+    var head: RequestHead?
+    /// The part of an answer that is still to be written.
+    var outgoing: Outgoing?
+
+    /// An answer's body, and how much of it is written.
+    struct Outgoing {
+        let body: [UInt8]
+        var written: Int
+        let closesAfter: Bool
+    }
+
+    init(server: GatewayServer, address: PeerAddress) {
+        self.server = server
+        self.address = address
+        deadline = EventLoop.monotonicMilliseconds + Int64(server.configuration.headerTimeoutSeconds) * 1000
+        super.init()
+    }
+
+    /// Enters a phase that ends after `seconds` at the latest.
+    func enter(_ phase: Phase, seconds: Int) {
+        self.phase = phase
+        deadline = EventLoop.monotonicMilliseconds + Int64(seconds) * 1000
+    }
+
+    override func handle(_ reason: lws_callback_reasons, _ bytes: UnsafeMutableRawPointer?, _ count: Int) -> Int32 {
+        switch reason {
+        case LWS_CALLBACK_HTTP: return headCame()
+        case LWS_CALLBACK_HTTP_BODY: return bodyCame(UnsafeRawBufferPointer(start: bytes, count: count))
+        case LWS_CALLBACK_HTTP_BODY_COMPLETION: return bodyCompleted()
+        case LWS_CALLBACK_HTTP_WRITEABLE: return writable()
+        case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE: return upgradeAsked(bytes)
+        case LWS_CALLBACK_ESTABLISHED: return upgraded()
+        case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
+            dropped(bytes)
+            return 0
+        case LWS_CALLBACK_RAW_RX: return notHTTP(UnsafeRawBufferPointer(start: bytes, count: count))
+        case LWS_CALLBACK_CLOSED_HTTP, LWS_CALLBACK_RAW_CLOSE, LWS_CALLBACK_CLOSED, LWS_CALLBACK_WSI_DESTROY:
+            ended()
+            return 0
+        default: return 0
+        }
+    }
+
+    /// A request's head is complete.
+    private func headCame() -> Int32 {
+        guard let wsi else { return -1 }
+        if phase == .primed {
+            phase = .waiting
+            return lws_http_transaction_completed(wsi) == 0 ? 0 : -1
+        }
+        guard phase == .waiting else { return -1 }
+        exchange += 1
+        let head: RequestHead
+        do {
+            head = try RequestHead.read(wsi, from: address, extraHeaders: server.configuration.extraHeaders)
+        } catch {
+            return refuse(.error(error.error), status: error.status, moreComes: true)
+        }
+        self.head = head
+        guard case .length(let length) = head.framing else { return dispatch() }
+        if length > server.configuration.maxBodyBytes {
+            let limit = server.configuration.maxBodyBytes
+            return refuse(.error(WireError(.tooLarge, "the body is larger than \(limit) bytes")), moreComes: true)
+        }
+        if head.expectsContinue {
+            guard Scratch.write(wsi, "HTTP/1.1 100 Continue\r\n\r\n".utf8, LWS_WRITE_HTTP_HEADERS) else { return -1 }
+        }
+        self.head?.request.body.reserveCapacity(length)
+        enter(.body, seconds: server.configuration.bodyTimeoutSeconds)
+        return 0
+    }
+
+    private func bodyCame(_ bytes: UnsafeRawBufferPointer) -> Int32 {
+        guard phase == .body else { return 0 }
+        head?.request.body.append(contentsOf: bytes)
+        return 0
+    }
+
+    private func bodyCompleted() -> Int32 {
+        // For an empty POST the library reports a body that `headCame` has dealt with.
+        phase == .body ? dispatch() : 0
+    }
+
+    /// Hands the request to the delegate.
+    private func dispatch() -> Int32 {
+        guard let wsi, let request = head?.request else { return -1 }
+        phase = .handling
+        deadline = .max
+        lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0)
+        // The library doesn't read in this state, but would be woken for what is there to read, over and over.
+        lws_rx_flow_control(wsi, 0)
+        let exchange = exchange
+        EventLoop.task { [self] in
+            let response = await server.answer(request)
+            finish(response, exchange: exchange)
+        }
+        return 0
+    }
+
+    /// The library lets go of the connection's protocol: on the way to the next request, or to the end.
+    private func dropped(_ caller: UnsafeMutableRawPointer?) {
+        guard let wsi, let caller, phase == .waiting else { return }
+        // The library names its function here. This one is the end; an end without a table, while a head was awaited,
+        // is that of a request that it could not parse.
+        guard strcmp(caller.assumingMemoryBound(to: CChar.self), "__lws_close_free_wsi") == 0,
+            !HeaderTable.isAttached(wsi)
+        else { return }
+        phase = .closing
+        let message = "the request's head is malformed, or larger than \(Library.headerBytes) bytes"
+        _ = writeWhole(.error(WireError(.badRequest, message)), keepAlive: false)
+    }
+
+    /// What came is not a method that the library knows: it gives us the bytes and forgets about HTTP.
+    private func notHTTP(_ bytes: UnsafeRawBufferPointer) -> Int32 {
+        guard let wsi else { return -1 }
+        // More of it, after our answer.
+        guard phase == .waiting else { return 0 }
+        var response = HTTPResponse.error(WireError(.badRequest, "not a request of HTTP/1.1"))
+        if let method = HTTPConnection.method(bytes) {
+            response = .error(WireError(.methodNotAllowed, "there is no method \(method) here"))
+            response.headers["allow"] = HTTPMethod.allCases.map(\.rawValue).joined(separator: ", ")
+        }
+        lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0)
+        enter(.lingering, seconds: HTTPConnection.lingerSeconds)
+        guard writeWhole(response, keepAlive: false) else { return -1 }
+        shutdown(lws_get_socket_fd(wsi), Int32(SHUT_WR))
+        return 0
+    }
+
+    /// For how long what comes after a refusal is read and thrown away.
+    static let lingerSeconds = 2
+
+    /// The method of a request line that is none of ours but well-formed; nil for anything else.
+    private static func method(_ bytes: UnsafeRawBufferPointer) -> String? {
+        let line = bytes.prefix { $0 != 13 && $0 != 10 }
+        let parts = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+        guard parts.count == 3, (1...24).contains(parts[0].count), parts[2].starts(with: "HTTP/1.".utf8) else {
+            return nil
+        }
+        let isToken = parts[0].allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"):
+                true
+            default: false
+            }
+        }
+        return isToken ? String(decoding: parts[0], as: UTF8.self) : nil
+    }
+
+    override func sweep(_ now: Int64) {
+        guard now >= deadline else { return }
+        // The next look, should the library need longer.
+        deadline = now + 5000
+        phase = .closing
+        kill(hard: true)
+    }
+
+    /// The library has let go of the connection.
+    private func ended() {
+        guard wsi != nil else { return }
+        wsi = nil
+        phase = .closing
+        exchange += 1
+        (head, outgoing) = (nil, nil)
+        PeerTable.remove(self)
+        server.left(self)
+    }
+}

@@ -1,0 +1,121 @@
+import CWebSockets
+import EventLoop
+import Glibc
+import Model
+
+/// A server for REST, static files and WebSockets on one port.
+///
+/// It carries bytes; their meaning is the delegate's. Everything happens on the event loop.
+@LoopActor
+public final class GatewayServer {
+    /// What the server was started with.
+    public nonisolated let configuration: GatewayConfiguration
+    /// The port that it listens on.
+    public nonisolated let port: UInt16
+
+    let delegate: any GatewayDelegate
+    let log: Log
+    private let library: Library
+    private let sweeper: Sweeper
+    private var listener: Listener?
+    private let files: StaticFiles?
+    private(set) var isDraining = false
+    private var whenEmpty: CheckedContinuation<Void, Never>?
+
+    /// Listens and serves from now on. The delegate is kept until the server has been shut down.
+    /// - Throws: ``GatewayError`` when the address can't be listened on.
+    public init(_ configuration: GatewayConfiguration, delegate: any GatewayDelegate, log: Log = .none) throws {
+        self.configuration = configuration
+        self.delegate = delegate
+        self.log = log
+        LibraryLog.use(log)
+        library = try Library.shared(headerSeconds: UInt32(max(1, configuration.headerTimeoutSeconds)))
+        sweeper = Sweeper(period: configuration.sweepMilliseconds)
+        files = configuration.webRoot.map { StaticFiles(root: $0) }
+        let arrivals = Arrivals()
+        let listener = try Listener(configuration, log: log) { arrivals.server?.arrived($0, $1) }
+        self.listener = listener
+        port = listener.port
+        arrivals.server = self
+        sweeper.start()
+    }
+
+    /// Open connections, WebSockets and others.
+    public var connectionCount: Int { sweeper.count }
+
+    /// Stops accepting, closes WebSockets with 1001, a batch at a time, lets requests in flight finish, and returns when
+    /// all are gone, or after `deadline` milliseconds, when the rest is cut off.
+    public func shutdown(deadline: Int64) async {
+        isDraining = true
+        listener?.close()
+        listener = nil
+        let end = EventLoop.monotonicMilliseconds + deadline
+        var count = 0
+        for peer in sweeper.all {
+            (peer as? HTTPConnection)?.drain()
+            guard let socket = peer as? WebSocketConnection else { continue }
+            socket.close(.goingAway, "the server is going away")
+            count += 1
+            // Not all at once: they will all come back, to this or another instance.
+            if count % GatewayServer.drainBatch == 0 { await EventLoop.sleep(milliseconds: 10) }
+        }
+        await empty(until: end)
+        for peer in sweeper.all { peer.kill(hard: true) }
+        await empty(until: EventLoop.monotonicMilliseconds + 1000)
+        sweeper.stop()
+    }
+
+    private static let drainBatch = 500
+
+    private func empty(until end: Int64) async {
+        guard sweeper.count > 0 else { return }
+        let timer = LoopTimer()
+        await withCheckedContinuation { continuation in
+            whenEmpty = continuation
+            timer.start(after: max(0, end - EventLoop.monotonicMilliseconds)) { self.wakeDrain() }
+        }
+        timer.stop()
+    }
+
+    private func wakeDrain() {
+        whenEmpty?.resume()
+        whenEmpty = nil
+    }
+
+    /// A connection was accepted.
+    private func arrived(_ socket: Int32, _ address: PeerAddress) {
+        guard sweeper.count < configuration.maxConnections else { return Turnaway.turnAway(socket) }
+        let connection = HTTPConnection(server: self, address: address)
+        sweeper.add(connection)
+        // On failure the library has closed the socket.
+        guard Adoption.adopt(socket, as: connection, vhost: library.serverVhost) else { return left(connection) }
+    }
+
+    /// A connection has ended.
+    func left(_ peer: Peer) {
+        sweeper.remove(peer)
+        if sweeper.count == 0 { wakeDrain() }
+    }
+
+    func upgraded(_ old: HTTPConnection, to new: WebSocketConnection) { sweeper.replace(old, with: new) }
+
+    /// The answer to a request: a file's, or the delegate's.
+    func answer(_ request: HTTPRequest) async -> HTTPResponse {
+        if let files, request.method == .get || request.method == .head, !isDynamic(request.path),
+            let response = await files.respond(to: request)
+        {
+            return response
+        }
+        return await delegate.respond(to: request)
+    }
+
+    private func isDynamic(_ path: String) -> Bool {
+        configuration.dynamicPaths.contains { $0.hasSuffix("/") ? path.hasPrefix($0) : path == $0 }
+    }
+}
+
+/// Breaks the knot of a server that needs a listener that needs the server.
+@LoopActor
+private final class Arrivals {
+    weak var server: GatewayServer?
+}

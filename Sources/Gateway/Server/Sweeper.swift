@@ -1,0 +1,73 @@
+import EventLoop
+
+/// Where a connection stands in the sweeper's lanes.
+struct SweepPlace: Equatable {
+    var lane: Int16
+    var index: Int32
+    static let none = SweepPlace(lane: -1, index: -1)
+}
+
+/// Looks at every connection's deadlines about once in a period, a part of them at a time.
+///
+/// One timer for all. Adding and removing cost the same for one connection as for a hundred thousand.
+@LoopActor
+final class Sweeper {
+    private static let laneCount = 16
+    private var lanes: [[Peer]] = Array(repeating: [], count: laneCount)
+    private var fullest = 0
+    private var next = 0
+    private let timer = LoopTimer()
+    private let period: Int64
+
+    /// How many there are.
+    private(set) var count = 0
+
+    init(period: Int64) { self.period = period }
+
+    func start() {
+        let step = max(1, period / Int64(Sweeper.laneCount))
+        timer.start(after: step, every: step) { [weak self] in self?.step() }
+    }
+
+    func stop() { timer.stop() }
+
+    func add(_ peer: Peer) {
+        precondition(peer.sweepPlace == .none)
+        fullest = (fullest + 1) % Sweeper.laneCount
+        peer.sweepPlace = SweepPlace(lane: Int16(fullest), index: Int32(lanes[fullest].count))
+        lanes[fullest].append(peer)
+        count += 1
+    }
+
+    /// Puts another in the place of one.
+    func replace(_ old: Peer, with new: Peer) {
+        let place = old.sweepPlace
+        lanes[Int(place.lane)][Int(place.index)] = new
+        new.sweepPlace = place
+        old.sweepPlace = .none
+    }
+
+    func remove(_ peer: Peer) {
+        let place = peer.sweepPlace
+        guard place != .none else { return }
+        let lane = Int(place.lane)
+        let last = lanes[lane].removeLast()
+        if last !== peer {
+            lanes[lane][Int(place.index)] = last
+            last.sweepPlace = place
+        }
+        peer.sweepPlace = .none
+        count -= 1
+    }
+
+    /// All connections at this moment, in a list of its own: the caller may close them.
+    var all: [Peer] { lanes.flatMap { $0 } }
+
+    private func step() {
+        let now = EventLoop.monotonicMilliseconds
+        // A copy: sweeping may close connections, and so move others.
+        let lane = lanes[next]
+        next = (next + 1) % Sweeper.laneCount
+        for peer in lane { peer.sweep(now) }
+    }
+}

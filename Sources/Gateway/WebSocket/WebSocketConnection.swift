@@ -1,0 +1,274 @@
+import CWebSockets
+import EventLoop
+import Model
+
+/// One WebSocket that a client opened.
+///
+/// Small while idle: what waits to be sent, and messages that have come in part, take room only while there are any.
+public final class WebSocketConnection: Peer {
+    /// What a message is to the gateway. Both kinds keep their order, and are never dropped while the connection lives:
+    /// when too much waits, the connection ends with 4008.
+    public enum MessageKind: Sendable {
+        /// What has to reach the client, now or after it comes back.
+        case outcome
+        /// The direct answer to what the client sent.
+        case reply
+    }
+
+    enum State {
+        case open
+        case closing
+        case closed
+    }
+
+    /// The address at the other end.
+    public nonisolated let remoteAddress: PeerAddress
+    /// Anything that whoever uses the gateway wants to find again.
+    public var context: AnyObject?
+
+    let server: GatewayServer
+    private(set) var state = State.open
+    private var outbox: Box?
+    /// The beginning of a message whose end has not come.
+    private var partial: [UInt8] = []
+    /// When something was last heard, on the loop's clock.
+    private var lastHeard = EventLoop.monotonicMilliseconds
+    /// When the silence after a ping, or the wait for a close frame's answer, is over; 0 when there is none.
+    private var deadline: Int64 = 0
+    /// Why it ends, once that is known.
+    private var reason: Ending?
+
+    private final class Box {
+        var outbox = Outbox()
+    }
+
+    private final class Ending {
+        let reason: CloseReason
+        init(_ reason: CloseReason) { self.reason = reason }
+    }
+
+    init(server: GatewayServer, wsi: OpaquePointer, address: PeerAddress) {
+        self.server = server
+        remoteAddress = address
+        super.init()
+        self.wsi = wsi
+    }
+
+    /// Names the connection for as long as the object lives.
+    public nonisolated var id: ObjectIdentifier { ObjectIdentifier(self) }
+
+    /// Whether messages still get through: false once it closes, for whatever reason.
+    public var isOpen: Bool { state == .open }
+
+    /// Bytes of messages that wait for the socket, without what the kernel has taken.
+    public var bufferedBytes: Int { outbox?.outbox.bytes ?? 0 }
+
+    /// Sends a text message: at once when the socket takes it, else as soon as it does. `text` has to be UTF-8.
+    /// - Returns: false when the connection is closing or closed.
+    @discardableResult
+    public func send(_ text: [UInt8], as kind: MessageKind = .reply) -> Bool {
+        guard state == .open, let wsi else { return false }
+        if outbox == nil && lws_partial_buffered(wsi) == 0 { return write(wsi, text) }
+        guard bufferedBytes + text.count <= server.configuration.outgoingLimitBytes else {
+            close(.tooSlow, "too much waits to be read")
+            return false
+        }
+        waiting().outbox.append(text)
+        return true
+    }
+
+    /// Tells that a state has changed. Its newest value is taken from `encode` when the socket can take it, which may be
+    /// at once; nil means that there is nothing to say any more.
+    public func markChanged(_ key: StateKey, _ encode: @escaping @LoopActor () -> [UInt8]?) {
+        guard state == .open, let wsi else { return }
+        if outbox == nil && lws_partial_buffered(wsi) == 0 {
+            if let value = encode() { _ = write(wsi, value) }
+            return
+        }
+        waiting().outbox.mark(Outbox.Mark(key: key, encode: encode))
+    }
+
+    /// Forgets a state that was marked as changed and is not sent yet.
+    public func unmark(_ key: StateKey) { outbox?.outbox.removeMark(key) }
+
+    /// Ends the connection with a close frame. What waits is dropped. `closed` of the delegate comes when the other end
+    /// has answered, or has had ``GatewayConfiguration/closeTimeoutSeconds`` to do so.
+    public func close(_ code: CloseCode, _ text: String = "") { close(code: code.rawValue, text) }
+
+    /// Ends the connection with a close frame of any code.
+    public func close(code: UInt16, _ text: String = "") {
+        guard state == .open, let wsi else { return }
+        beginClosing(CloseReason(code: code, text: text, origin: .local))
+        lws_callback_on_writable(wsi)
+    }
+
+    /// Stops reading from the client, or goes on: the kernel's buffers, and then the client, do the waiting.
+    public func setReceiving(_ receiving: Bool) {
+        guard state == .open, let wsi else { return }
+        lws_rx_flow_control(wsi, receiving ? 1 : 0)
+    }
+
+    // MARK: Events of the library
+
+    override func handle(_ reason: lws_callback_reasons, _ bytes: UnsafeMutableRawPointer?, _ count: Int) -> Int32 {
+        switch reason {
+        case LWS_CALLBACK_RECEIVE: return received(UnsafeRawBufferPointer(start: bytes, count: count))
+        case LWS_CALLBACK_SERVER_WRITEABLE: return writable()
+        case LWS_CALLBACK_RECEIVE_PONG:
+            heard()
+            return 0
+        case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+            closedByPeer(UnsafeRawBufferPointer(start: bytes, count: count))
+            return 0
+        case LWS_CALLBACK_CLOSED, LWS_CALLBACK_WSI_DESTROY:
+            ended()
+            return 0
+        default: return 0
+        }
+    }
+
+    /// The handshake is done.
+    func open(_ request: HTTPRequest) -> Int32 {
+        server.delegate.opened(self, request)
+        return 0
+    }
+
+    private func heard() {
+        lastHeard = EventLoop.monotonicMilliseconds
+        if state == .open { deadline = 0 }
+    }
+
+    private func received(_ bytes: UnsafeRawBufferPointer) -> Int32 {
+        guard state == .open, let wsi else { return 0 }
+        heard()
+        if lws_frame_is_binary(wsi) != 0 {
+            close(.notText, "only text is spoken here")
+            return closeNow()
+        }
+        let limit = server.configuration.maxMessageBytes
+        // With what the frame's header announces: nobody has to send it all to hear that it is too much.
+        guard partial.count + bytes.count <= limit, lws_remaining_packet_payload(wsi) <= limit - partial.count else {
+            close(.tooBig, "larger than \(limit) bytes")
+            return closeNow()
+        }
+        guard lws_is_final_fragment(wsi) != 0 else {
+            partial.append(contentsOf: bytes)
+            return 0
+        }
+        if partial.isEmpty {
+            server.delegate.received(Array(bytes), on: self)
+        } else {
+            partial.append(contentsOf: bytes)
+            let message = partial
+            partial = []
+            server.delegate.received(message, on: self)
+        }
+        return closeNow()
+    }
+
+    private func writable() -> Int32 {
+        guard let wsi else { return -1 }
+        if state == .closing { return reason?.reason.origin == .local ? closeNow() : 0 }
+        guard let outbox else { return 0 }
+        var written = 0
+        while written < WebSocketConnection.writtenAtOnce, lws_partial_buffered(wsi) == 0,
+            let message = outbox.outbox.next()
+        {
+            written += message.count
+            guard write(wsi, message) else { return -1 }
+        }
+        // An encoder may have closed the connection.
+        guard state == .open else { return closeNow() }
+        if outbox.outbox.isEmpty {
+            self.outbox = nil
+        } else {
+            lws_callback_on_writable(wsi)
+        }
+        return 0
+    }
+
+    /// Bytes for one connection before others get their turn.
+    private static let writtenAtOnce = 65536
+
+    /// Called within an event of this connection: -1 with the close frame prepared when it is closing, else 0.
+    private func closeNow() -> Int32 {
+        guard state == .closing, let wsi, let reason = reason?.reason, reason.origin == .local else { return 0 }
+        // A close frame can't overtake the rest of a message. The library asks again when that is out.
+        guard lws_partial_buffered(wsi) == 0 else { return 0 }
+        var text = Array(reason.text.utf8.prefix(120))
+        lws_close_reason(wsi, lws_close_status(UInt32(reason.code)), &text, text.count)
+        return -1
+    }
+
+    private func closedByPeer(_ payload: UnsafeRawBufferPointer) {
+        guard state == .open else { return }
+        let code = payload.count >= 2 ? UInt16(payload[0]) << 8 | UInt16(payload[1]) : 1005
+        let text = String(decoding: payload.dropFirst(2), as: UTF8.self)
+        beginClosing(CloseReason(code: code, text: text, origin: .remote))
+    }
+
+    private func beginClosing(_ reason: CloseReason) {
+        state = .closing
+        self.reason = Ending(reason)
+        outbox = nil
+        partial = []
+        deadline = EventLoop.monotonicMilliseconds + Int64(server.configuration.closeTimeoutSeconds) * 1000
+    }
+
+    private func ended() {
+        guard let wsi else { return }
+        // A rule of the library's own, such as 1007 for what isn't UTF-8, has left its close frame there.
+        if state == .open && lws_get_close_length(wsi) >= 2 {
+            let payload = UnsafeRawBufferPointer(start: lws_get_close_payload(wsi), count: 2)
+            let code = UInt16(payload[0]) << 8 | UInt16(payload[1])
+            beginClosing(CloseReason(code: code, text: "", origin: .local))
+        }
+        self.wsi = nil
+        state = .closed
+        outbox = nil
+        partial = []
+        PeerTable.remove(self)
+        server.left(self)
+        server.delegate.closed(self, reason?.reason ?? CloseReason(code: 1006, text: "", origin: .lost))
+    }
+
+    // MARK: Inside
+
+    override func sweep(_ now: Int64) {
+        if state == .closing {
+            guard now >= deadline else { return }
+            deadline = now + 5000
+            return kill(hard: true)
+        }
+        guard let wsi else { return }
+        if deadline > 0 {
+            if now >= deadline { close(.noPong, "no answer to a ping") }
+        } else if now - lastHeard >= Int64(server.configuration.pingAfterSeconds) * 1000 {
+            deadline = now + Int64(server.configuration.pongTimeoutSeconds) * 1000
+            // Where the socket takes nothing, the silence alone decides. The payload is needed: the library doesn't
+            // tell of an empty pong (lib/roles/ws/ops-ws.c, "PONG && !pmdrx.eb_in.len").
+            if lws_partial_buffered(wsi) == 0 && !Scratch.write(wsi, "dibs".utf8, LWS_WRITE_PING) { broken() }
+        }
+    }
+
+    private func waiting() -> Box {
+        if let outbox { return outbox }
+        let box = Box()
+        outbox = box
+        if let wsi { lws_callback_on_writable(wsi) }
+        return box
+    }
+
+    private func write(_ wsi: OpaquePointer, _ text: [UInt8]) -> Bool {
+        if Scratch.write(wsi, text, LWS_WRITE_TEXT) { return true }
+        broken()
+        return false
+    }
+
+    /// The socket is dead. It is cut off a little later, because this may be one of the connection's own events.
+    private func broken() {
+        guard state == .open else { return }
+        beginClosing(CloseReason(code: 1006, text: "", origin: .lost))
+        Turn.atEnd(.flush) { self.kill(hard: true) }
+    }
+}

@@ -1,0 +1,61 @@
+import EventLoop
+import Model
+import Testing
+
+@testable import Gateway
+
+@Suite(.timeLimit(.minutes(1)))
+struct HTTPTests {
+    @Test(arguments: HTTPMethod.allCases.filter { $0 != .head })
+    func methods(method: HTTPMethod) async throws {
+        try await withServer { server in
+            let socket = try await server.raw()
+            socket.send(
+                "\(method.rawValue) /api/echo?a=1&b=x%20y HTTP/1.1\r\nHost: a\r\nToken: t1\r\nIdempotency-Key: k1\r\n"
+                    + "Authorization: Bearer z\r\nContent-Length: 3\r\n\r\nabc")
+            let answer = await socket.answer()
+            #expect(answer?.status == 200)
+            #expect(
+                answer?.body
+                    == "\(method.rawValue) /api/echo [a=1,b=x y] token=t1 key=k1 auth=Bearer z body=3")
+            #expect(answer?.headers["date"]?.hasSuffix(" GMT") == true)
+            #expect(answer?.headers["connection"] == nil)
+        }
+    }
+
+    @Test func keepAliveAndPipelining() async throws {
+        try await withServer { server in
+            let socket = try await server.raw()
+            let request = "GET /api/echo?n=%d HTTP/1.1\r\nHost: a\r\n\r\n"
+            for round in 0..<3 {
+                socket.send(request.replacing("%d", with: "\(round)"))
+                let answer = await socket.answer()
+                #expect(answer?.body.contains("[n=\(round)]") == true)
+            }
+            socket.send((0..<20).map { request.replacing("%d", with: "\($0)") }.joined())
+            for round in 0..<20 {
+                let answer = await socket.answer()
+                #expect(answer?.body.contains("[n=\(round)]") == true)
+            }
+            socket.send("POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab" + request)
+            #expect(await socket.answer()?.body.contains("POST") == true)
+            #expect(await socket.answer()?.body.contains("GET") == true)
+        }
+    }
+
+    @Test func client() async throws {
+        try await withServer { server in
+            let answer = try await HTTPClient.request(
+                .post, server.http + "/api/echo?q=1", headers: [("token", "p"), ("authorization", "Bearer x")],
+                body: Array("hello".utf8))
+            #expect(answer.status == 200)
+            #expect(answer.text == "POST /api/echo [q=1] token=p key=- auth=Bearer x body=5")
+            let big = try await HTTPClient.request(.get, server.http + "/api/big?n=3000000")
+            #expect(big.body.count == 3_000_000)
+            #expect(try await HTTPClient.request(.head, server.http + "/api/echo").status == 200)
+            #expect(try await HTTPClient.request(.delete, server.http + "/api/nothing").status == 204)
+            #expect(try await HTTPClient.request(.get, server.http + "/nowhere").status == 404)
+            await #expect(throws: GatewayError.self) { try await HTTPClient.request(.get, "http://127.0.0.1:1/") }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+import EventLoop
+import Glibc
+import Model
+import Testing
+
+@testable import Gateway
+
+/// Runs a test's body on the event loop.
+func onLoop<Value: Sendable>(
+    _ body: @escaping @Sendable @LoopActor () async throws -> Value
+) async throws -> Value {
+    EventLoop.startInBackground()
+    let result: Result<Value, any Error> = await EventLoop.task {
+        do { return .success(try await body()) } catch { return .failure(error) }
+    }.value
+    return try result.get()
+}
+
+/// A server with a delegate that echoes, shut down at the end of `body`.
+func withServer(
+    _ change: @escaping @Sendable (inout GatewayConfiguration) -> Void = { _ in },
+    _ body: @escaping @Sendable @LoopActor (TestServer) async throws -> Void
+) async throws {
+    try await onLoop {
+        var configuration = GatewayConfiguration()
+        change(&configuration)
+        let echo = Echo()
+        let server = TestServer(
+            gateway: try GatewayServer(configuration, delegate: echo, log: Log { _, _, _ in }), echo: echo)
+        do {
+            try await body(server)
+        } catch {
+            await server.gateway.shutdown(deadline: 100)
+            throw error
+        }
+        await server.gateway.shutdown(deadline: 100)
+    }
+}
+
+@LoopActor
+final class TestServer {
+    let gateway: GatewayServer
+    let echo: Echo
+
+    init(gateway: GatewayServer, echo: Echo) {
+        self.gateway = gateway
+        self.echo = echo
+    }
+
+    var http: String { "http://127.0.0.1:\(gateway.port)" }
+    var ws: String { "ws://127.0.0.1:\(gateway.port)/ws" }
+
+    func raw(receiveBuffer: Int32? = nil) async throws -> RawSocket {
+        try await RawSocket.connect(port: gateway.port, receiveBuffer: receiveBuffer)
+    }
+}
+
+/// Something that happens once, and that a test waits for.
+@LoopActor
+final class Signal {
+    private var happened = false
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    func fire() {
+        happened = true
+        for continuation in waiting { continuation.resume() }
+        waiting = []
+    }
+
+    func wait() async {
+        if happened { return }
+        await withCheckedContinuation { waiting.append($0) }
+    }
+}
+
+/// A list that grows, and that a test waits for to be long enough.
+@LoopActor
+final class Inbox<Element: Sendable> {
+    private(set) var items: [Element] = []
+    private var waiting: [(Int, CheckedContinuation<Void, Never>)] = []
+
+    func add(_ item: Element) {
+        items.append(item)
+        let ready = waiting.filter { $0.0 <= items.count }
+        waiting.removeAll { $0.0 <= items.count }
+        for (_, continuation) in ready { continuation.resume() }
+    }
+
+    func wait(for count: Int) async -> [Element] {
+        if items.count < count { await withCheckedContinuation { waiting.append((count, $0)) } }
+        return items
+    }
+}
+
+/// Answers with what it was asked, and echoes messages.
+@LoopActor
+final class Echo: GatewayDelegate {
+    let opened = Inbox<HTTPRequest>()
+    let closed = Inbox<CloseReason>()
+    let asked = Inbox<HTTPRequest>()
+    /// Requests to /wait are answered when this fires.
+    let gate = Signal()
+    var connections: [WebSocketConnection] = []
+    /// What to do with a message; by default it goes back.
+    var onText: @LoopActor (WebSocketConnection, [UInt8]) -> Void = { $0.send($1) }
+
+    func respond(to request: HTTPRequest) async -> HTTPResponse {
+        asked.add(request)
+        switch request.path {
+        case "/api/echo":
+            let query = request.query.map { "\($0.name)=\($0.value)" }.joined(separator: ",")
+            let text =
+                "\(request.method.rawValue) \(request.path) [\(query)] token=\(request.pass ?? "-") "
+                + "key=\(request.idempotencyKey ?? "-") auth=\(request.authorization ?? "-") body=\(request.body.count)"
+            return HTTPResponse(status: 200, headers: ["content-type": "text/plain"], body: Array(text.utf8))
+        case "/api/wait":
+            await gate.wait()
+            return HTTPResponse(status: 200, body: Array("waited".utf8))
+        case "/api/big":
+            return HTTPResponse(
+                status: 200, body: [UInt8](repeating: UInt8(ascii: "b"), count: Int(request.parameter("n") ?? "")!))
+        case "/api/nothing": return HTTPResponse(status: 204)
+        default: return .error(WireError(.notFound, "nothing at \(request.path)"))
+        }
+    }
+
+    func opened(_ connection: WebSocketConnection, _ request: HTTPRequest) {
+        connections.append(connection)
+        opened.add(request)
+    }
+
+    func received(_ text: [UInt8], on connection: WebSocketConnection) { onText(connection, text) }
+
+    func closed(_ connection: WebSocketConnection, _ reason: CloseReason) {
+        connections.removeAll { $0 === connection }
+        closed.add(reason)
+    }
+}
