@@ -1,1 +1,4 @@
-print("dibs")
+import Foundation
+import Server
+
+exit(Command.run(Array(CommandLine.arguments.dropFirst()), environment: ProcessInfo.processInfo.environment))

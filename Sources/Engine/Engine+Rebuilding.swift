@@ -1,3 +1,4 @@
+import EventLoop
 import Model
 
 /// Rebuilding a sale that Redis has lost, from what PostgreSQL knows.
@@ -7,22 +8,33 @@ extension Engine {
     /// How long whoever rebuilds may take from one call to the next, in milliseconds.
     private static let tokenMilliseconds: Int64 = 30_000
 
-    /// Makes a sale known again as PostgreSQL has it. Until it is done the sale stays unknown, and nobody else rebuilds it;
-    /// when this process dies meanwhile, another can after 30 seconds.
-    ///
-    /// `epoch` must have been raised in PostgreSQL before `orders` were read, so that no order of the old epoch is
-    /// committed after that.
-    /// - Parameters:
-    ///   - state: definition and window; ``SaleState/remaining`` is not looked at, `orders` say what is left.
-    ///   - lastSequence: the highest sequence that was ever used in this epoch, at least ``SaleEpoch/base(_:)``.
-    ///   - orders: all that own a ticket.
-    /// - Returns: false when another process rebuilds the sale, or it is known in this epoch or a newer one already.
+    /// Makes a sale known again as PostgreSQL has it; see ``rebuild(_:epoch:snapshot:)``, which is safe against what
+    /// happens between reading PostgreSQL and this call: here, a ticket that goes back to a Redis that still has an older
+    /// epoch of the sale in that time would be lost.
     /// - Throws: ``Outage``; then nothing is known of the sale, and another try can begin after 30 seconds.
     public func rebuild(
         _ state: SaleState, epoch: Int64, lastSequence: Int64, orders: [LiveOrder], counts: Counts,
         firstClaimAt: Timestamp?, soldOutAt: Timestamp?
     ) async throws(Outage) -> Bool {
-        let keys = Keys.Sale(state.sale.id)
+        let snapshot = SaleSnapshot(
+            state: state, lastSequence: lastSequence, orders: orders, counts: counts, firstClaimAt: firstClaimAt,
+            soldOutAt: soldOutAt)
+        return try await rebuild(state.sale.id, epoch: epoch) { snapshot }
+    }
+
+    /// Makes a sale known again as PostgreSQL has it. Until it is done the sale is unknown, and nobody else rebuilds it;
+    /// when this process dies meanwhile, another can after 30 seconds.
+    ///
+    /// `epoch` must have been raised in PostgreSQL before, so that no order of an older one is committed any more.
+    /// - Parameter snapshot: reads PostgreSQL. Called only when it is this process that rebuilds, after the sale became
+    ///   unknown: whoever gives a ticket back from then on is told to come again.
+    /// - Returns: false when another process rebuilds the sale, or it is known in this epoch or a newer one already.
+    /// - Throws: ``Outage``, also that of `snapshot`; then nothing is known of the sale, and another try can begin after
+    ///   30 seconds.
+    public func rebuild(
+        _ sale: SaleID, epoch: Int64, snapshot: @LoopActor () async throws(Outage) -> SaleSnapshot
+    ) async throws(Outage) -> Bool {
+        let keys = Keys.Sale(sale)
         let token = String(UInt64.random(in: .min ... .max), radix: 36)
         var command = RedisCommand(
             function: .rebuild,
@@ -32,6 +44,8 @@ extension Engine {
         command.append(Engine.tokenMilliseconds)
         guard try await router.ask(calling: command, about: keys.state).number == 1 else { return false }
 
+        let snapshot = try await snapshot()
+        let orders = snapshot.orders
         for chunk in orders.chunks(of: Engine.ordersPerCall) {
             guard try await restore(keys, token, orders: chunk) else { return false }
         }
@@ -41,14 +55,15 @@ extension Engine {
         for chunk in Array(free).chunks(of: 2 * Engine.ordersPerCall) {
             guard try await restore(keys, token, tickets: chunk) else { return false }
         }
-        let values = counts.values.filter { $0.value != 0 }
+        let values = snapshot.counts.values.filter { $0.value != 0 }
         guard try await restore(keys, token, counts: values) else { return false }
 
-        var fields = [("fresh", highest), ("left", state.sale.quantity - Int64(orders.count))]
-        if let firstClaimAt { fields.append(("first", firstClaimAt.milliseconds)) }
-        if let soldOutAt { fields.append(("out", soldOutAt.milliseconds)) }
+        var fields = [("fresh", highest), ("left", snapshot.state.sale.quantity - Int64(orders.count))]
+        if let firstClaimAt = snapshot.firstClaimAt { fields.append(("first", firstClaimAt.milliseconds)) }
+        if let soldOutAt = snapshot.soldOutAt { fields.append(("out", soldOutAt.milliseconds)) }
         return try await register(
-            state, token: token, epoch: epoch, lastSequence: max(lastSequence, SaleEpoch.base(epoch)), fields: fields)
+            snapshot.state, token: token, epoch: epoch,
+            lastSequence: max(snapshot.lastSequence, SaleEpoch.base(epoch)), fields: fields)
     }
 
     private func restore(

@@ -30,6 +30,35 @@ public struct LiveOrder: Hashable, Sendable {
     }
 }
 
+/// A sale as PostgreSQL has it, to be rebuilt from.
+public struct SaleSnapshot: Hashable, Sendable {
+    /// Definition and window; ``SaleState/remaining`` is not looked at, `orders` say what is left.
+    public var state: SaleState
+    /// The highest sequence that was ever used in this epoch, at least ``SaleEpoch/base(_:)``.
+    public var lastSequence: Int64
+    /// All orders that own a ticket.
+    public var orders: [LiveOrder]
+    /// Totals since the sale was registered.
+    public var counts: Counts
+    /// When the first claim came that the window let in.
+    public var firstClaimAt: Timestamp?
+    /// When it sold out last.
+    public var soldOutAt: Timestamp?
+
+    /// A snapshot from its parts.
+    public init(
+        state: SaleState, lastSequence: Int64, orders: [LiveOrder], counts: Counts = Counts(),
+        firstClaimAt: Timestamp? = nil, soldOutAt: Timestamp? = nil
+    ) {
+        self.state = state
+        self.lastSequence = lastSequence
+        self.orders = orders
+        self.counts = counts
+        self.firstClaimAt = firstClaimAt
+        self.soldOutAt = soldOutAt
+    }
+}
+
 /// All that Redis knows of a sale, at one instant.
 public struct SaleInspection: Hashable, Sendable {
     /// Definition, window and what is left.

@@ -13,6 +13,12 @@ public final class ChildProcess {
         public let status: Int64
         /// The signal that ended it, or 0.
         public let signal: Int32
+
+        /// An end.
+        public init(status: Int64, signal: Int32) {
+            self.status = status
+            self.signal = signal
+        }
     }
 
     /// Starts `path` with `arguments` (without the program's name) and this process's standard streams.

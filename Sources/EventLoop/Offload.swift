@@ -7,6 +7,12 @@ public struct LoopError: Error, CustomStringConvertible, Equatable {
     /// What was tried.
     public let operation: String
 
+    /// An error by libuv's code: a negated errno, or one of libuv's own.
+    public init(code: Int32, operation: String) {
+        self.code = code
+        self.operation = operation
+    }
+
     /// The operation and libuv's own words.
     public var description: String { "\(operation): \(String(cString: uv_strerror(code)))" }
 }

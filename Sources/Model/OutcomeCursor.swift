@@ -11,65 +11,104 @@ public struct OutcomeCursor: Sendable {
     public private(set) var sent: Int64
     /// Outcomes that came before the ones that precede them.
     private var early: [Int64: LoggedOutcome] = [:]
-    /// Ends of the ranges for which a read of the log was asked and hasn't come.
-    private var isReading = false
+    private var reading = Reading.no
 
-    /// What to do now.
-    public enum Action: Equatable, Sendable {
-        /// Nothing.
-        case none
-        /// Send these, in this order.
-        case send([LoggedOutcome])
-        /// Something is missing: send these, then read the log after the given offset.
-        case sendThenRead([LoggedOutcome], after: Int64)
+    private enum Reading {
+        case no
+        /// A read of the log was asked for and has not come back.
+        case yes
+        /// The same, and what it brings may be too old already.
+        case yesAndAgain
     }
 
-    /// A connection that has been sent everything up to `offset`.
-    public init(sent offset: Int64) { sent = offset }
+    /// What to do now: send outcomes in this order, and then, perhaps, read the log.
+    public struct Action: Equatable, Sendable {
+        /// Outcomes to send.
+        public var send: [LoggedOutcome] = []
+        /// When not nil: read the log after this offset, and hand the result to ``OutcomeCursor/read(_:last:)``.
+        public var readAfter: Int64?
+
+        /// Nothing to do, unless told.
+        public init(send: [LoggedOutcome] = [], readAfter: Int64? = nil) {
+            self.send = send
+            self.readAfter = readAfter
+        }
+    }
+
+    /// A connection that has been sent everything up to `offset`. While `isReading`, nothing is sent: a first read of the
+    /// log is under way.
+    public init(sent offset: Int64, isReading: Bool = false) {
+        sent = offset
+        reading = isReading ? .yes : .no
+    }
 
     /// An outcome came, by whatever way.
     public mutating func received(_ outcome: LoggedOutcome) -> Action {
-        received(contentsOf: [outcome])
+        if outcome.offset > sent { early[outcome.offset] = outcome }
+        return advance(Action())
     }
 
-    /// A read of the log that this cursor had asked for came back. `last` is the newest offset in the log then.
+    /// A read of the log came back; `last` is the newest offset that it holds.
     ///
-    /// What lies at or before `last` and is neither in `outcomes` nor came before is past the log's end and skipped; the
-    /// caller tells the present truth instead when this returns a gap.
+    /// `skipped` tells that outcomes up to `last` are no longer in the log and never came: the client has to be told the
+    /// present truth instead.
     public mutating func read(_ outcomes: [LoggedOutcome], last: Int64) -> (action: Action, skipped: Bool) {
-        isReading = false
+        let again = reading == .yesAndAgain
+        reading = .no
         for outcome in outcomes where outcome.offset > sent { early[outcome.offset] = outcome }
-        var ready: [LoggedOutcome] = []
+        var action = Action()
         var skipped = false
         while sent < last {
-            if let next = early.removeValue(forKey: sent + 1) { ready.append(next) } else { skipped = true }
+            if let next = early.removeValue(forKey: sent + 1) {
+                action.send.append(next)
+            } else {
+                skipped = true
+            }
             sent += 1
         }
-        return (finish(ready), skipped)
-    }
-
-    private mutating func received(contentsOf outcomes: [LoggedOutcome]) -> Action {
-        for outcome in outcomes where outcome.offset > sent { early[outcome.offset] = outcome }
-        return finish([])
-    }
-
-    private mutating func finish(_ already: [LoggedOutcome]) -> Action {
-        var ready = already
-        while let next = early.removeValue(forKey: sent + 1) {
-            ready.append(next)
-            sent += 1
+        action = advance(action)
+        if again && action.readAfter == nil {
+            reading = .yes
+            action.readAfter = sent
         }
-        if !early.isEmpty && !isReading {
-            isReading = true
-            return .sendThenRead(ready, after: sent)
-        }
-        return ready.isEmpty ? .none : .send(ready)
+        return (action, skipped)
     }
 
-    /// The connection to Redis was renewed, and something may have been missed: reads the log unless that is under way.
+    /// The first read of the log is done: everything up to `offset` counts as sent.
+    public mutating func start(after offset: Int64) -> Action {
+        sent = offset
+        early = early.filter { $0.key > offset }
+        let again = reading == .yesAndAgain
+        reading = .no
+        return again ? mayHaveMissed() : advance(Action())
+    }
+
+    /// A read of the log failed: it may be asked for again.
+    public mutating func readFailed() {
+        reading = .no
+    }
+
+    /// Something may have been missed, as when the connection to Redis was renewed: the log has to be read.
     public mutating func mayHaveMissed() -> Action {
-        guard !isReading else { return .none }
-        isReading = true
-        return .sendThenRead([], after: sent)
+        guard reading == .no else {
+            reading = .yesAndAgain
+            return Action()
+        }
+        reading = .yes
+        return Action(readAfter: sent)
+    }
+
+    private mutating func advance(_ already: Action) -> Action {
+        var action = already
+        guard reading == .no else { return action }
+        while let next = early.removeValue(forKey: sent + 1) {
+            action.send.append(next)
+            sent += 1
+        }
+        if !early.isEmpty {
+            reading = .yes
+            action.readAfter = sent
+        }
+        return action
     }
 }

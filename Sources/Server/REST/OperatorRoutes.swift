@@ -1,0 +1,152 @@
+import Engine
+import EventLoop
+import Gateway
+import Model
+import Persistence
+
+/// Statistics, the dead-letter list, the audit, and what a machine asks.
+@LoopActor
+struct OperatorRoutes {
+    let services: Services
+
+    var routes: [Route] {
+        [
+            Route(.get, "/api/sales/{sale}/statistics", .open, statistics),
+            Route(.get, "/api/statistics", .open, overall),
+            Route(.get, "/api/failed-orders", .admin, failedOrders),
+            Route(.post, "/api/failed-orders/retry", .admin, retryAll),
+            Route(.post, "/api/failed-orders/{order}/retry", .admin, retry),
+            Route(.get, "/api/audit", .admin, audit),
+            Route(.get, "/healthz", .open) { _ in .result { $0.object { $0.member("status", "ok") } } },
+            Route(.get, "/readyz", .open, ready),
+            Route(.get, "/metrics", .open, metrics),
+        ]
+    }
+
+    private func interval(_ context: RequestContext) throws(WireError) -> SeriesInterval? {
+        guard let text = context.query("interval") else { return nil }
+        guard let interval = SeriesInterval(rawValue: text) else {
+            throw WireError(.badRequest, "interval: second or minute")
+        }
+        return interval
+    }
+
+    private func statistics(_ context: RequestContext) async throws -> HTTPResponse {
+        let interval = try interval(context)
+        return answer(try await services.statistics.report(on: try context.sale(), interval: interval))
+    }
+
+    private func overall(_ context: RequestContext) async throws -> HTTPResponse {
+        answer(try await services.statistics.overall(interval: try interval(context)))
+    }
+
+    private func answer(_ report: StatisticsService.Report) -> HTTPResponse {
+        .result { json in
+            json.object { json in
+                json.countMembers(report.counts)
+                json.member("remaining", report.remaining)
+                json.member("waiting", 0 as Int64)
+                json.member("admitted", 0 as Int64)
+                json.member("firstClaimAt", report.firstClaimAt)
+                json.member("soldOutAt", report.soldOutAt)
+                guard let series = report.series else { return }
+                json.member("series") { json in
+                    json.array { json in
+                        for entry in series {
+                            json.object { json in
+                                json.member("at", entry.at)
+                                json.countMembers(entry.counts)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private func failedOrders(_ context: RequestContext) async throws -> HTTPResponse {
+        let limit = try context.query("limit", in: 1...1000) ?? 100
+        let before = try context.query("before", in: 1...Int64(1 << 53) - 1)
+        let sale = try context.query("sale", in: 1...Int64(1 << 53) - 1)
+        let failed = try await services.store.failedOrders(
+            sale: sale.map(SaleID.init), before: before, limit: Int(limit))
+        return .result { json in
+            json.array { json in
+                for order in failed {
+                    json.object { json in
+                        json.member("id", order.number)
+                        json.member("order", order.order.order.description)
+                        json.member("sale", order.order.order.sale.rawValue)
+                        json.member("userId", order.order.client.rawValue)
+                        json.member("ticket", order.order.ticket)
+                        json.member("reason", order.reason)
+                        json.member("message", order.message)
+                        json.member("attempts", order.attempts)
+                        json.member("failedAt", order.failedAt)
+                        json.member("status", order.status.rawValue)
+                    }
+                }
+            }
+        }
+    }
+
+    private func retry(_ context: RequestContext) async throws -> HTTPResponse {
+        let id = try context.order()
+        try await services.orders.retry(id)
+        return .result { json in
+            json.object { json in
+                json.member("order", id.description)
+                json.member("status", "accepted")
+            }
+        }
+    }
+
+    private func retryAll(_ context: RequestContext) async throws -> HTTPResponse {
+        var retried: Int64 = 0
+        var failed: Int64 = 0
+        var before: Int64?
+        // Page by page, newest first: what is put back on its way during this call is not met again.
+        while true {
+            let page = try await services.store.failedOrders(sale: nil, before: before, limit: 200)
+            guard let last = page.last else { break }
+            before = last.number
+            for order in page where order.status == .failed {
+                do {
+                    try await services.orders.retry(order.order.order)
+                    retried += 1
+                } catch is WireError {
+                    failed += 1
+                }
+            }
+        }
+        return .result { json in
+            json.object { json in
+                json.member("retried", retried)
+                json.member("failed", failed)
+            }
+        }
+    }
+
+    private func audit(_ context: RequestContext) async throws -> HTTPResponse {
+        let audit = try await services.auditor.audit()
+        return .result { $0.audit(audit) }
+    }
+
+    private func ready(_ context: RequestContext) async throws -> HTTPResponse {
+        guard !services.isDraining else { throw WireError(.unavailable, "draining") }
+        try await services.engine.ping()
+        try await services.store.ping()
+        return .result { $0.object { $0.member("status", "ready") } }
+    }
+
+    private func metrics(_ context: RequestContext) async throws -> HTTPResponse {
+        guard context.request.isLoopback || context.caller?.isAdmin == true else {
+            throw context.caller == nil
+                ? WireError(.unauthenticated, "the metrics need the admin key")
+                : WireError(.forbidden, "the metrics need the admin key")
+        }
+        return HTTPResponse(
+            status: 200, headers: ["content-type": "text/plain; version=0.0.4; charset=utf-8"],
+            body: Array(services.metrics.text().utf8))
+    }
+}

@@ -1,0 +1,120 @@
+import Foundation
+import Model
+
+/// A whole number in JSON. `5.0` is 5; `5.5` is not one.
+struct WholeNumber: Decodable, Sendable {
+    let value: Int64
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if let value = try? container.decode(Int64.self) {
+            self.value = value
+        } else {
+            let number = try container.decode(Double.self)
+            guard number.rounded() == number else {
+                throw DecodingError.typeMismatch(
+                    Int64.self, .init(codingPath: container.codingPath, debugDescription: "not a whole number"))
+            }
+            // Beyond Int64 it is out of every range too: whoever checks says so.
+            value = Int64(exactly: number) ?? (number < 0 ? .min : .max)
+        }
+    }
+}
+
+/// An id in JSON: a string, or a number that stands for its decimal string.
+struct FlexibleID: Decodable, Sendable {
+    let text: String
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if let text = try? container.decode(String.self) {
+            self.text = text
+        } else {
+            let number = try container.decode(Int64.self)
+            guard (0..<1 << 53).contains(number) else {
+                throw DecodingError.typeMismatch(
+                    String.self,
+                    .init(codingPath: container.codingPath, debugDescription: "an id below 0 or above 2^53-1"))
+            }
+            text = String(number)
+        }
+    }
+
+    /// - Throws: `invalid`, naming the field.
+    func client(_ field: String) throws(WireError) -> ClientID {
+        guard let client = ClientID(text) else {
+            throw WireError(.invalid, "\(field): 1 to 64 characters of A-Z a-z 0-9 . _ : -")
+        }
+        return client
+    }
+}
+
+/// `POST /api/sales`.
+struct RegisterSaleBody: Decodable, Sendable {
+    let name: String
+    let quantity: WholeNumber
+    let opensAt: String
+    let closesAt: String
+    let price: WholeNumber?
+    let perClientLimit: WholeNumber?
+    let room: String?
+    let rejectPercent: WholeNumber?
+}
+
+/// `POST /api/sales/{id}/claims`.
+struct ClaimBody: Decodable, Sendable {
+    let userId: FlexibleID
+}
+
+/// `PATCH /api/users/point`.
+struct ChargeBody: Decodable, Sendable {
+    let userId: FlexibleID
+    let point: WholeNumber
+}
+
+/// `POST /api/users`, `POST /api/sessions`.
+struct CredentialsBody: Decodable, Sendable {
+    let name: String
+    let password: String
+}
+
+/// `POST /api/tokens`.
+struct TokenBody: Decodable, Sendable {
+    let userId: FlexibleID
+    let expiresIn: WholeNumber?
+}
+
+extension Decodable {
+    /// Decodes a request's body.
+    /// - Throws: `bad_request`, naming the field.
+    static func decode(from bytes: [UInt8]) throws(WireError) -> Self {
+        guard JSONSyntax.isValid(bytes) else { throw WireError(.badRequest, "not JSON in UTF-8, or too deeply nested") }
+        do {
+            return try JSONDecoder().decode(Self.self, from: Data(bytes))
+        } catch let error as DecodingError {
+            throw WireError(error)
+        } catch {
+            throw WireError(.badRequest, "not readable JSON")
+        }
+    }
+}
+
+extension WireError {
+    fileprivate init(_ error: DecodingError) {
+        func field(_ path: [any CodingKey]) -> String { path.map(\.stringValue).joined(separator: ".") }
+        switch error {
+        case .keyNotFound(let key, let context):
+            self.init(.badRequest, "\(field(context.codingPath + [key])): missing")
+        case .typeMismatch(_, let context) where !context.codingPath.isEmpty:
+            self.init(.badRequest, "\(field(context.codingPath)): wrong type")
+        case .valueNotFound(_, let context) where !context.codingPath.isEmpty:
+            self.init(.badRequest, "\(field(context.codingPath)): must not be null")
+        case .dataCorrupted(let context) where !context.codingPath.isEmpty:
+            self.init(.badRequest, "\(field(context.codingPath)): not a value that can be read")
+        case .typeMismatch, .valueNotFound:
+            self.init(.badRequest, "a JSON object is needed")
+        default:
+            self.init(.badRequest, "not readable JSON")
+        }
+    }
+}

@@ -1,0 +1,203 @@
+import Engine
+import EventLoop
+import Model
+import Persistence
+
+/// Takes accepted orders from the sales' streams to PostgreSQL, tells their clients, and settles them in Redis.
+///
+/// The steps of a batch are in this order so that a process may die between any two of them: commit (writing the same
+/// order twice changes nothing), tell (the log knows the outcome already), settle (the entry is deleted once). What
+/// was not settled is taken over by another committer, which repeats the steps.
+@LoopActor
+final class Committer {
+    private let engine: Engine
+    private let store: Store
+    private let metrics: Metrics
+    private let log: Log
+    private let consumer: String
+    private let batchSize: Int
+    private var subscriptions: [SaleID: Subscription] = [:]
+    private var salesSubscription: Subscription?
+    private var dirty: Set<SaleID> = []
+    private var running: Set<SaleID> = []
+    private var isStopping = false
+    private var whenIdle: [CheckedContinuation<Void, Never>] = []
+    private let sweepTimer = LoopTimer()
+    private var sweeps = 0
+    private var isSweeping = false
+
+    /// Sales that commit at the same time; each has one batch in flight.
+    private static let parallelSales = 4
+    private static let sweepMilliseconds: Int64 = 1000
+    /// Entries that a committer had for this long without settling are taken over by another.
+    private static let takeOverIdleMilliseconds: Int64 = 15_000
+
+    init(engine: Engine, store: Store, metrics: Metrics, log: Log, consumer: String, batchSize: Int) {
+        self.engine = engine
+        self.store = store
+        self.metrics = metrics
+        self.log = log
+        self.consumer = consumer
+        self.batchSize = batchSize
+    }
+
+    /// Starts listening for orders.
+    func start() async {
+        while salesSubscription == nil && !isStopping {
+            salesSubscription = try? await engine.subscribeSales { [weak self] event in
+                guard let self else { return }
+                switch event {
+                case .changed(let sale): EventLoop.task { await self.follow(sale) }
+                case .renewed: EventLoop.task { await self.sweep() }
+                }
+            }
+            if salesSubscription == nil { await EventLoop.sleep(milliseconds: 200) }
+        }
+        sweepTimer.start(after: 0, every: Self.sweepMilliseconds) { [weak self] in
+            guard let self else { return }
+            EventLoop.task { await self.sweep() }
+        }
+    }
+
+    /// Takes no more orders, and returns when what is in flight is settled.
+    func stop() async {
+        isStopping = true
+        sweepTimer.stop()
+        salesSubscription?.cancel()
+        for subscription in subscriptions.values { subscription.cancel() }
+        subscriptions = [:]
+        guard !running.isEmpty else { return }
+        await withCheckedContinuation { whenIdle.append($0) }
+    }
+
+    /// Looks for sales and entries that nobody told about: after a start, a lost message, a dead committer.
+    private func sweep() async {
+        guard !isSweeping, !isStopping, engine.isConnected else { return }
+        isSweeping = true
+        defer { isSweeping = false }
+        let looksEverywhere = sweeps % 5 == 0
+        sweeps += 1
+        if looksEverywhere, let sales = try? await store.activeSales() {
+            let active = Set(sales.map(\.sale.id))
+            for sale in active { await follow(sale) }
+            for (sale, subscription) in subscriptions where !active.contains(sale) && !running.contains(sale) {
+                subscription.cancel()
+                subscriptions[sale] = nil
+            }
+        }
+        for sale in subscriptions.keys {
+            if looksEverywhere {
+                let orders = try? await engine.takeOverOrders(
+                    of: sale, consumer: consumer, idleMilliseconds: Self.takeOverIdleMilliseconds, count: batchSize)
+                if let orders, !orders.isEmpty {
+                    log(.warning, "orders_taken_over", ["sale": .init(sale), "orders": .init(orders.count)])
+                    await finish(orders)
+                }
+            }
+            markDirty(sale)
+        }
+    }
+
+    private func follow(_ sale: SaleID) async {
+        guard subscriptions[sale] == nil, !isStopping else {
+            markDirty(sale)
+            return
+        }
+        do {
+            let subscription = try await engine.subscribe(sale: sale) { [weak self] _ in self?.markDirty(sale) }
+            // Two calls may have come here at once.
+            if subscriptions[sale] != nil || isStopping {
+                subscription.cancel()
+            } else {
+                subscriptions[sale] = subscription
+            }
+            markDirty(sale)
+        } catch {
+            log(.debug, "sale_not_followed", ["sale": .init(sale), "error": .init("\(error)")])
+        }
+    }
+
+    private func markDirty(_ sale: SaleID) {
+        dirty.insert(sale)
+        startWork()
+    }
+
+    private func startWork() {
+        while !isStopping, running.count < Self.parallelSales, let sale = dirty.first(where: { !running.contains($0) })
+        {
+            dirty.remove(sale)
+            running.insert(sale)
+            EventLoop.task {
+                await self.drain(sale)
+                self.running.remove(sale)
+                if self.running.isEmpty {
+                    for continuation in self.whenIdle { continuation.resume() }
+                    self.whenIdle = []
+                }
+                self.startWork()
+            }
+        }
+    }
+
+    /// Commits a sale's orders until its stream has no new ones.
+    private func drain(_ sale: SaleID) async {
+        while !isStopping {
+            let orders: [AcceptedOrder]
+            do {
+                orders = try await engine.readOrders(of: sale, consumer: consumer, count: batchSize)
+            } catch {
+                // The sweep comes back to it.
+                return
+            }
+            if orders.isEmpty { return }
+            await finish(orders)
+        }
+    }
+
+    /// Commits, tells and settles; repeats each step until it is done.
+    private func finish(_ orders: [AcceptedOrder]) async {
+        let settlements = await withoutEnd("commit", orders.count) { try await self.store.commit(orders) }
+        for settlement in settlements where settlement.status == .failed {
+            log(
+                .warning, "order_failed",
+                ["order": .init(settlement.order.order), "reason": .init(settlement.reason ?? "")])
+        }
+        let outcomes = settlements.flatMap { settlement in
+            [
+                (
+                    client: settlement.order.client,
+                    outcome: Outcome.accepted(
+                        order: settlement.order.order, ticket: settlement.order.ticket, remaining: nil)
+                ),
+                (
+                    client: settlement.order.client,
+                    outcome: Outcome.order(settlement.order.order, settlement.status, reason: settlement.reason)
+                ),
+            ]
+        }
+        await withoutEnd("tell", orders.count) { _ = try await self.engine.tell(outcomes) }
+        await withoutEnd("settle", orders.count) { try await self.engine.settle(settlements) }
+        for settlement in settlements { metrics.orders[settlement.status.rawValue, default: 0] += 1 }
+    }
+
+    /// Tries until it works, with exponential backoff and jitter: while PostgreSQL or Redis are away, orders wait.
+    private func withoutEnd<Value: Sendable>(
+        _ step: String, _ orders: Int, _ body: @LoopActor () async throws -> Value
+    ) async -> Value {
+        var backoff = Backoff(base: 50, cap: 2000)
+        while true {
+            do {
+                return try await body()
+            } catch {
+                let pause = backoff.next()
+                log(
+                    .warning, "committer_waits",
+                    [
+                        "step": .init(step), "orders": .init(orders), "attempt": .init(backoff.attempts),
+                        "pauseMs": .init(pause), "error": .init("\(error)"),
+                    ])
+                await EventLoop.sleep(milliseconds: pause)
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+import Engine
+import EventLoop
+import Identity
+import Model
+import Persistence
+
+/// Tells who is asking, and knows which tokens were logged out.
+@LoopActor
+final class CredentialsChecker {
+    /// Who a WebSocket belongs to.
+    struct Connecting {
+        let client: ClientID
+        let expiresAt: Timestamp
+        let tokenID: String?
+    }
+
+    private let credentials: Credentials
+    private let engine: Engine
+    private let store: Store
+    private let log: Log
+    /// Until when each revoked token would have lived: after that it is refused anyway, and forgotten here.
+    private var revoked: [String: Timestamp] = [:]
+    private var subscription: Subscription?
+    private let refreshTimer = LoopTimer()
+    /// Called with each token that is revoked from now on.
+    var onRevoked: (@LoopActor (String) -> Void)?
+
+    private static let refreshMilliseconds: Int64 = 60_000
+
+    init(_ credentials: Credentials, engine: Engine, store: Store, log: Log) {
+        self.credentials = credentials
+        self.engine = engine
+        self.store = store
+        self.log = log
+    }
+
+    /// Who shows this `Authorization` header; nil when it proves nothing.
+    func identify(authorization: String?, at now: Timestamp) -> Caller? {
+        accepted(credentials.identify(authorizationHeader: authorization, at: now))
+    }
+
+    /// Whose WebSocket it is that shows this token. The keys may act for any client, and say for which.
+    func connect(token: String, as client: String?, at now: Timestamp) -> Connecting? {
+        switch accepted(credentials.identify(bearer: token, at: now)) {
+        case nil: return nil
+        case .client(let claims):
+            guard client == nil || client == claims.client.rawValue else { return nil }
+            return Connecting(client: claims.client, expiresAt: claims.expiresAt, tokenID: claims.tokenID)
+        case .service, .admin:
+            guard let client = client.flatMap({ ClientID($0) }) else { return nil }
+            return Connecting(client: client, expiresAt: Timestamp(milliseconds: .max), tokenID: nil)
+        }
+    }
+
+    /// Begins to hear of tokens that are logged out; returns when those so far are known, or could not be asked for.
+    func start() async {
+        do {
+            subscription = try await engine.subscribeRevocations { [weak self] event in
+                guard let self else { return }
+                switch event {
+                case .revoked(let tokenID, let until): self.revoke(tokenID, until)
+                case .renewed: EventLoop.task { await self.refresh() }
+                }
+            }
+        } catch {
+            log(.warning, "revocations_not_followed", ["error": .init("\(error)")])
+        }
+        await refresh()
+        refreshTimer.start(after: Self.refreshMilliseconds, every: Self.refreshMilliseconds) { [weak self] in
+            guard let self else { return }
+            EventLoop.task { await self.refresh() }
+        }
+    }
+
+    /// Reads the list anew: from Redis, which is told of each first, and from PostgreSQL, which keeps it.
+    private func refresh() async {
+        let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
+        revoked = revoked.filter { $0.value > now }
+        if let tokens = try? await engine.revokedTokens() { for (id, until) in tokens { revoke(id, until) } }
+        do {
+            for token in try await store.revokedTokens() { revoke(token.id, token.until) }
+        } catch {
+            log(.warning, "revocations_not_read", ["error": .init("\(error)")])
+        }
+    }
+
+    private func revoke(_ tokenID: String, _ until: Timestamp) {
+        guard revoked.updateValue(until, forKey: tokenID) == nil else { return }
+        onRevoked?(tokenID)
+    }
+
+    private func accepted(_ caller: Caller?) -> Caller? {
+        guard case .client(let claims) = caller, revoked[claims.tokenID] != nil else { return caller }
+        return nil
+    }
+}

@@ -1,0 +1,56 @@
+import EventLoop
+import Foundation
+import Model
+
+/// What the process counts, in Prometheus' text format.
+@LoopActor
+final class Metrics {
+    /// Claims by what was answered.
+    var claims: [String: Int64] = [:]
+    /// Orders that the committer finished, by their status.
+    var orders: [String: Int64] = [:]
+    /// HTTP answers by status.
+    var responses: [Int: Int64] = [:]
+    /// WebSocket messages that came, by type.
+    var messages: [String: Int64] = [:]
+    /// WebSockets that this side closed, by code.
+    var closed: [UInt16: Int64] = [:]
+    /// Values that are asked when the metrics are read.
+    var gauges: [(name: String, help: String, value: () -> Int64)] = []
+
+    private let startedAt = EventLoop.nanoseconds
+
+    /// The text of `/metrics`.
+    func text() -> String {
+        var text = ""
+        func head(_ name: String, _ type: String, _ help: String) {
+            text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+        }
+        func counters(_ name: String, _ label: String, _ help: String, _ values: [(String, Int64)]) {
+            head(name, "counter", help)
+            for (key, value) in values.sorted(by: { $0.0 < $1.0 }) { text += "\(name){\(label)=\"\(key)\"} \(value)\n" }
+        }
+        counters("dibs_claims_total", "outcome", "Claims by what was answered.", claims.map { ($0, $1) })
+        counters("dibs_orders_total", "status", "Orders that this committer finished.", orders.map { ($0, $1) })
+        counters("dibs_http_responses_total", "status", "HTTP answers.", responses.map { (String($0), $1) })
+        counters("dibs_ws_messages_total", "type", "WebSocket messages that came.", messages.map { ($0, $1) })
+        counters("dibs_ws_closed_total", "code", "WebSockets closed by this side.", closed.map { (String($0), $1) })
+        for gauge in gauges {
+            head(gauge.name, "gauge", gauge.help)
+            text += "\(gauge.name) \(gauge.value())\n"
+        }
+        head("dibs_uptime_seconds", "gauge", "Seconds since the process started serving.")
+        text += "dibs_uptime_seconds \((EventLoop.nanoseconds - startedAt) / 1_000_000_000)\n"
+        head("process_resident_memory_bytes", "gauge", "Resident memory.")
+        text += "process_resident_memory_bytes \(residentBytes())\n"
+        return text
+    }
+
+    private func residentBytes() -> Int64 {
+        // procfs answers from memory: this does not block.
+        guard let text = try? String(contentsOfFile: "/proc/self/statm", encoding: .utf8) else { return 0 }
+        let fields = text.split(separator: " ")
+        guard fields.count > 1, let pages = Int64(fields[1]) else { return 0 }
+        return pages * Int64(sysconf(Int32(_SC_PAGESIZE)))
+    }
+}

@@ -1,0 +1,154 @@
+import Engine
+import EventLoop
+import Model
+import Persistence
+
+/// Answers what became of claims and orders, and gives orders back.
+@LoopActor
+final class OrderService {
+    private let engine: Engine
+    private let store: Store
+    private let directory: SaleDirectory
+    private let log: Log
+    private let sweepTimer = LoopTimer()
+    private var isSweeping = false
+
+    /// What a client's claim of a sale came to.
+    struct ClaimTruth {
+        /// Nil: it has none.
+        var status: OrderStatus?
+        var order: OrderID?
+        var ticket: Int64?
+        var reason: String?
+    }
+
+    init(engine: Engine, store: Store, directory: SaleDirectory, log: Log) {
+        self.engine = engine
+        self.store = store
+        self.directory = directory
+        self.log = log
+    }
+
+    /// The truth so far about a client's latest claim of a sale. Unknown is never shown as "none".
+    func truth(of client: ClientID, in sale: SaleID) async throws -> ClaimTruth {
+        _ = try await directory.state(of: sale)
+        let live = try await engine.liveOrders(of: client, in: sale).max { $0.order < $1.order }
+        if let live, live.isConfirmed {
+            return ClaimTruth(
+                status: .confirmed, order: live.order, ticket: live.ticket)
+        }
+        let stored: Order?
+        do {
+            stored = try await store.orders(of: client, in: sale, limit: 1).first
+        } catch {
+            // What Redis holds is true without PostgreSQL; that there is nothing is not known without it.
+            guard live != nil else { throw error }
+            stored = nil
+        }
+        if let live, stored.map({ $0.id < live.order }) ?? true {
+            return ClaimTruth(
+                status: .accepted, order: live.order, ticket: live.ticket)
+        }
+        guard let stored else { return ClaimTruth() }
+        return ClaimTruth(status: stored.status, order: stored.id, ticket: stored.ticket, reason: stored.reason)
+    }
+
+    /// An order, wherever it is on its way.
+    /// - Throws: `not_found`, or ``Outage``.
+    func order(_ id: OrderID) async throws -> Order {
+        if let order = try await store.order(id) { return order }
+        if let accepted = try await engine.unsettled(id) { return Order(accepted) }
+        // It may have been committed and settled between the two looks.
+        if let order = try await store.order(id) { return order }
+        throw WireError(.notFound, "no such order")
+    }
+
+    /// Gives an order back: the stock and the points return exactly once.
+    func cancel(_ id: OrderID) async throws -> Order {
+        let accepted = try await engine.unsettled(id)
+        switch try await store.cancel(id, ifUnsettled: accepted) {
+        case .cancelled(let order, newly: let newly):
+            if newly { log(.info, "order_cancelled", ["order": .init(id)]) }
+            // Done again where it was done before: a crash may have come between.
+            do {
+                try await release([order])
+            } catch {
+                log(.warning, "release_waits", ["order": .init(id), "error": .init("\(error)")])
+            }
+            return order
+        case .failed:
+            throw WireError(.rejected, "the order failed: there is nothing to give back")
+        case .notFound:
+            throw WireError(.notFound, "no such order")
+        }
+    }
+
+    /// Returns the tickets of cancelled orders to Redis, tells their clients, and notes that it is done.
+    private func release(_ orders: [Order]) async throws {
+        guard !orders.isEmpty else { return }
+        try await engine.release(
+            orders.map { ReleasedOrder(order: $0.id, client: $0.client) }, status: .cancelled)
+        _ = try await engine.tell(
+            orders.map { (client: $0.client, outcome: Outcome.order($0.id, .cancelled, reason: nil)) })
+        try await store.markReleased(orders.map(\.id))
+    }
+
+    /// Puts a failed order back on its way.
+    /// - Throws: `not_found` when it isn't a failed one, or the refusal.
+    func retry(_ id: OrderID) async throws {
+        guard let failed = try await store.beginRetry(id) else { throw WireError(.notFound, "no such failed order") }
+        let decision: RetryDecision
+        do {
+            decision = try await engine.retry(
+                failed.order.order, client: failed.order.client, key: failed.order.key)
+        } catch {
+            // Whether Redis took it is not known: if it did, the committer resolves it; if not, it can be tried again.
+            throw error
+        }
+        switch decision {
+        case .accepted, .alreadyLive:
+            log(.info, "order_retried", ["order": .init(id)])
+        case .refused(let refusal):
+            try await store.endRetry(id, failed: failed.reason)
+            throw WireError(refusal)
+        case .unknownSale:
+            try await store.endRetry(id, failed: failed.reason)
+            throw WireError.unavailable
+        }
+    }
+
+    /// Starts finishing what a process that died left half done.
+    func startSweeping() {
+        sweepTimer.start(after: 1000, every: 3000) { [weak self] in
+            guard let self, !self.isSweeping else { return }
+            self.isSweeping = true
+            EventLoop.task {
+                await self.sweep()
+                self.isSweeping = false
+            }
+        }
+    }
+
+    func stopSweeping() { sweepTimer.stop() }
+
+    private func sweep() async {
+        do {
+            let orders = try await store.unreleased(limit: 500, olderThanMilliseconds: 3000)
+            guard !orders.isEmpty else { return }
+            for sale in Set(orders.map(\.id.sale)) { _ = try await directory.state(of: sale) }
+            try await release(orders)
+            log(.warning, "orders_released_late", ["orders": .init(orders.count)])
+        } catch {
+            log(.debug, "sweep_waits", ["error": .init("\(error)")])
+        }
+    }
+}
+
+extension Order {
+    /// An order that PostgreSQL doesn't have yet.
+    init(_ accepted: AcceptedOrder) {
+        self.init(
+            id: accepted.order, client: accepted.client, ticket: accepted.ticket, status: .accepted, price: 0,
+            reason: nil, acceptedAt: accepted.acceptedAt, confirmedAt: nil, cancelledAt: nil)
+    }
+}

@@ -1,0 +1,138 @@
+import Engine
+import EventLoop
+import Model
+import Persistence
+
+/// Finds sales, and makes sure that Redis knows them.
+///
+/// Redis is asked first. A sale that it doesn't know is looked up in PostgreSQL and rebuilt from there before it
+/// sells; until then claims get `unavailable`, not a guess.
+@LoopActor
+final class SaleDirectory {
+    private let engine: Engine
+    private let store: Store
+    private let log: Log
+    /// Sales that neither Redis nor PostgreSQL knew lately: asking for made-up ids must not cost a query each.
+    private var missing: [SaleID: Int64] = [:]
+    private var rebuilding: [SaleID: Task<Result<Bool, any Error>, Never>] = [:]
+
+    private static let missingMilliseconds: Int64 = 1000
+    private static let missingLimit = 10_000
+
+    init(engine: Engine, store: Store, log: Log) {
+        self.engine = engine
+        self.store = store
+        self.log = log
+    }
+
+    /// The sale as it stands.
+    /// - Throws: `not_found` as ``WireError``, or ``Outage``.
+    func state(of id: SaleID) async throws -> SaleState {
+        if let state = try await engine.state(of: id) { return state }
+        try await restore(id)
+        guard let state = try await engine.state(of: id) else { throw WireError.unavailable }
+        return state
+    }
+
+    /// Registers a sale: PostgreSQL first, which gives the id; Redis second. A crash in between heals by ``restore(_:)``.
+    func register(_ definition: SaleDefinition) async throws -> SaleState {
+        let state = try await store.insertSale(
+            name: definition.name, quantity: definition.quantity, price: definition.price,
+            perClientLimit: definition.perClientLimit, room: definition.room, rejectPercent: definition.rejectPercent,
+            window: SaleWindow(opensAt: definition.opensAt, closesAt: definition.closesAt))
+        missing[state.sale.id] = nil
+        do {
+            try await engine.register(state, epoch: 0)
+        } catch {
+            log(.warning, "sale_not_in_redis_yet", ["sale": .init(state.sale.id), "error": .init("\(error)")])
+        }
+        return state
+    }
+
+    /// Opens, closes or calls off a sale, in PostgreSQL and then in Redis.
+    func apply(_ command: SaleCommand, to id: SaleID) async throws -> SaleState {
+        // Another admin may change it at the same time: the version in PostgreSQL decides who was first.
+        for _ in 0..<5 {
+            let state = try await state(of: id)
+            guard let stored = try await store.sale(id) else { throw WireError(.notFound, "no such sale") }
+            let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
+            let window: SaleWindow
+            do {
+                window = try command.apply(to: stored.window, at: now)
+            } catch {
+                throw WireError(error)
+            }
+            if window != stored.window {
+                guard try await store.setWindow(window, of: id) == window else { continue }
+                log(.info, "sale_window_changed", ["sale": .init(id), "command": .init(command.rawValue)])
+            }
+            if window != state.window { _ = try await engine.setWindow(window, of: id) }
+            return try await self.state(of: id)
+        }
+        throw WireError.unavailable
+    }
+
+    /// Rebuilds a sale that Redis doesn't know. Returns when Redis knows it.
+    /// - Throws: `not_found` when PostgreSQL doesn't know it either.
+    func restore(_ id: SaleID) async throws {
+        let now = EventLoop.monotonicMilliseconds
+        if let seen = missing[id], now - seen < Self.missingMilliseconds { throw WireError(.notFound, "no such sale") }
+        let task =
+            rebuilding[id]
+            ?? EventLoop.task {
+                do {
+                    return .success(try await self.rebuild(id))
+                } catch {
+                    return .failure(error)
+                }
+            }
+        rebuilding[id] = task
+        let result = await task.value
+        rebuilding[id] = nil
+        guard try result.get() else {
+            if missing.count >= Self.missingLimit { missing.removeAll() }
+            missing[id] = now
+            throw WireError(.notFound, "no such sale")
+        }
+    }
+
+    /// False when there is no such sale.
+    private func rebuild(_ id: SaleID) async throws -> Bool {
+        guard try await store.sale(id) != nil else { return false }
+        var backoff = Backoff(base: 50, cap: 200)
+        for _ in 0..<10 {
+            if try await engine.state(of: id) != nil { return true }
+            guard let snapshot = try await store.beginRebuild(id) else { return false }
+            let rebuilt = try await engine.rebuild(
+                snapshot.state, epoch: snapshot.stored.epoch,
+                lastSequence: max(snapshot.lastSequence, SaleEpoch.base(snapshot.stored.epoch)),
+                orders: snapshot.orders.map {
+                    .init(
+                        order: OrderID(sale: id, sequence: $0.sequence), client: $0.client, ticket: $0.ticket,
+                        slot: $0.slot,
+                        key: $0.key, isConfirmed: true)
+                }, counts: snapshot.statistics.counts,
+                firstClaimAt: snapshot.statistics.firstClaimAt, soldOutAt: snapshot.statistics.soldOutAt)
+            if rebuilt {
+                log(
+                    .warning, "sale_rebuilt",
+                    [
+                        "sale": .init(id), "epoch": .init(snapshot.stored.epoch),
+                        "orders": .init(snapshot.orders.count),
+                        "remaining": .init(snapshot.state.remaining),
+                    ])
+                return true
+            }
+            // Another process is at it: look again shortly.
+            await EventLoop.sleep(milliseconds: backoff.next())
+        }
+        throw WireError.unavailable
+    }
+}
+
+extension Persistence.SaleSnapshot {
+    /// The sale as it stands by PostgreSQL alone.
+    fileprivate var state: SaleState {
+        SaleState(sale: stored.sale, window: stored.window, remaining: stored.sale.quantity - Int64(orders.count))
+    }
+}

@@ -1,0 +1,57 @@
+import Engine
+import EventLoop
+import Identity
+import Model
+import Persistence
+
+/// Everything that a request may need, made once.
+@LoopActor
+final class Services {
+    let configuration: Configuration
+    let log: Log
+    let engine: Engine
+    let store: Store
+    let metrics: Metrics
+    let directory: SaleDirectory
+    let claims: ClaimService
+    let orders: OrderService
+    let statistics: StatisticsService
+    let auditor: Auditor
+    let accounts: AccountService
+    let credentials: CredentialsChecker
+    /// Set by SIGTERM: `readyz` says no, so that a load balancer looks elsewhere.
+    var isDraining = false
+
+    init(_ configuration: Configuration, log: Log) throws {
+        self.configuration = configuration
+        self.log = log
+        engine = Engine(
+            EngineConfiguration(
+                url: configuration.redis, outcomeLimit: configuration.outcomeLimit,
+                outcomeSeconds: configuration.outcomeSeconds, replyTimeoutMilliseconds: configuration.redisTimeout),
+            log: log)
+        store = try Store(
+            StoreConfiguration(
+                connectionString: configuration.database, poolSize: configuration.databasePool,
+                requestTimeoutMilliseconds: configuration.databaseTimeout,
+                commitAttempts: configuration.commitAttempts),
+            log: log)
+        metrics = Metrics()
+        directory = SaleDirectory(engine: engine, store: store, log: log)
+        claims = ClaimService(engine: engine, directory: directory, metrics: metrics)
+        orders = OrderService(engine: engine, store: store, directory: directory, log: log)
+        statistics = StatisticsService(engine: engine, store: store, directory: directory, log: log)
+        auditor = Auditor(engine: engine, store: store, directory: directory)
+        credentials = CredentialsChecker(
+            Credentials(
+                adminKey: configuration.adminKey, serviceKey: configuration.serviceKey,
+                verifier: TokenVerifier(secret: configuration.jwtSecret)),
+            engine: engine, store: store, log: log)
+        accounts = AccountService(
+            store: store, engine: engine, issuer: TokenIssuer(secret: configuration.jwtSecret),
+            hasher: PasswordHasher(), tokenSeconds: configuration.tokenSeconds, log: log)
+    }
+
+    /// The moment, by this machine's clock.
+    var now: Timestamp { Timestamp(milliseconds: EventLoop.wallMilliseconds) }
+}

@@ -1,0 +1,117 @@
+import Engine
+import EventLoop
+import Model
+import Persistence
+
+/// Brings Redis' live counters to PostgreSQL, and answers questions about both.
+@LoopActor
+final class StatisticsService {
+    private let engine: Engine
+    private let store: Store
+    private let directory: SaleDirectory
+    private let log: Log
+    private let timer = LoopTimer()
+    private var flushing: Task<Void, Never>?
+    /// Seconds that are older than this, and stored, are dropped from Redis.
+    private static let keepSeconds: Int64 = 60
+
+    init(engine: Engine, store: Store, directory: SaleDirectory, log: Log) {
+        self.engine = engine
+        self.store = store
+        self.directory = directory
+        self.log = log
+    }
+
+    /// Starts flushing every second.
+    func start() {
+        timer.start(after: 500, every: 1000) { [weak self] in
+            guard let self, self.flushing == nil else { return }
+            EventLoop.task { await self.flush() }
+        }
+    }
+
+    /// Flushes once more and stops.
+    func stop() async {
+        timer.stop()
+        await flush()
+    }
+
+    /// Writes what Redis has counted to PostgreSQL, as absolute values: doing it twice, or by two processes, is harmless.
+    /// Calls while a flush is under way wait for that one.
+    func flush() async {
+        if let flushing {
+            await flushing.value
+            return
+        }
+        let task = EventLoop.task {
+            do {
+                for stored in try await self.store.activeSales() { try await self.flush(stored.sale.id) }
+            } catch {
+                self.log(.debug, "statistics_wait", ["error": .init("\(error)")])
+            }
+        }
+        flushing = task
+        await task.value
+        flushing = nil
+    }
+
+    private func flush(_ sale: SaleID) async throws {
+        let entries = try await engine.series(of: sale)
+        guard !entries.isEmpty else { return }
+        try await store.storeSeries(
+            entries.filter { $0.counter.isCountedInRedis }
+                .map { SeriesEntry(sale: sale, second: $0.second, counter: $0.counter, value: $0.value) })
+        if let inspection = try await engine.inspect(sale) {
+            try await store.storeMoments(
+                sale, firstClaimAt: inspection.firstClaimAt, soldOutAt: inspection.soldOutAt)
+        }
+        let limit = EventLoop.wallMilliseconds / 1000 - Self.keepSeconds
+        let old = entries.filter { $0.second < limit }
+        if !old.isEmpty { try await engine.dropSeries(of: sale, old) }
+    }
+
+    /// What is told about one sale, or about all.
+    struct Report {
+        var counts: Counts
+        var remaining: Int64
+        var firstClaimAt: Timestamp?
+        var soldOutAt: Timestamp?
+        var series: [SeriesPoint]?
+    }
+
+    /// Statistics of one sale: Redis' counters while it can be asked, PostgreSQL's else.
+    func report(on sale: SaleID, interval: SeriesInterval?) async throws -> Report {
+        let state = try await directory.state(of: sale)
+        guard let inspection = try await engine.inspect(sale) else { throw WireError.unavailable }
+        var report = Report(
+            counts: inspection.counts, remaining: state.remaining, firstClaimAt: inspection.firstClaimAt,
+            soldOutAt: inspection.soldOutAt)
+        if let interval {
+            await flush()
+            report.series = try await store.series(of: sale, interval: interval, limit: 3600)
+        }
+        return report
+    }
+
+    /// Statistics of all sales together.
+    func overall(interval: SeriesInterval?) async throws -> Report {
+        await flush()
+        let stored = try await store.statistics(of: nil)
+        let active = try await store.activeSales().map(\.sale.id)
+        let remaining = try await engine.states(of: active).values.reduce(0) { $0 + $1.remaining }
+        var report = Report(
+            counts: stored.counts, remaining: remaining, firstClaimAt: stored.firstClaimAt, soldOutAt: stored.soldOutAt)
+        if let interval { report.series = try await store.series(of: nil, interval: interval, limit: 3600) }
+        return report
+    }
+}
+
+extension Counter {
+    /// Whether Redis is where it is counted first; the others are counted by the transaction that makes them so.
+    var isCountedInRedis: Bool {
+        switch self {
+        case .requests, .accepted, .refused: true
+        case .confirmed, .failed, .cancelled: false
+        }
+    }
+}

@@ -1,0 +1,83 @@
+import Model
+
+/// Everything that the server sends over a WebSocket, as bytes.
+enum ServerFrame {
+    static func connected(client: ClientID, epoch: String, offset: Int64, recovered: Bool, id: MessageID?) -> [UInt8] {
+        frame("connected", id: id) { json in
+            json.member("client", client.rawValue)
+            json.member("epoch", epoch)
+            json.member("offset", offset)
+            json.member("recovered", recovered)
+        }
+    }
+
+    /// An outcome; without offset when it tells the present truth after a gap.
+    static func outcome(_ outcome: Outcome, offset: Int64?, id: MessageID? = nil) -> [UInt8] {
+        switch outcome {
+        case .accepted(let order, let ticket, let remaining):
+            frame("result", id: id) { json in
+                json.member("sale", order.sale.rawValue)
+                json.member("outcome", "accepted")
+                json.member("ticket", ticket)
+                json.member("order", order.description)
+                if let remaining { json.member("remaining", remaining) }
+                if let offset { json.member("offset", offset) }
+            }
+        case .order(let order, let status, let reason):
+            frame("order", id: id) { json in
+                json.member("sale", order.sale.rawValue)
+                json.member("order", order.description)
+                json.member("status", status.rawValue)
+                if let reason { json.member("reason", reason) }
+                if let offset { json.member("offset", offset) }
+            }
+        }
+    }
+
+    static func refused(_ error: WireError, sale: String, id: MessageID?) -> [UInt8] {
+        frame("result", id: id) { json in
+            json.key("sale")
+            if let number = SaleID(parsing: sale) { json.number(number.rawValue) } else { json.string(sale) }
+            json.member("outcome", error.code.rawValue)
+            if let order = error.order { json.member("order", order.description) }
+            if error.code == .soldOut { json.member("remaining", 0 as Int64) }
+        }
+    }
+
+    static func sale(_ state: SaleState, at now: Timestamp, id: MessageID? = nil) -> [UInt8] {
+        frame("sale", id: id) { json in
+            json.member("sale", state.sale.id.rawValue)
+            json.member("name", state.sale.name)
+            json.member("status", state.status(at: now).rawValue)
+            json.member("remaining", state.remaining)
+            json.member("quantity", state.sale.quantity)
+            json.member("opensAt", state.window.opensAt)
+            json.member("closesAt", state.window.closesAt)
+        }
+    }
+
+    static func pong(at now: Timestamp, id: MessageID?) -> [UInt8] {
+        frame("pong", id: id) { json in json.member("at", now) }
+    }
+
+    static func error(_ error: WireError, id: MessageID?) -> [UInt8] {
+        frame("error", id: id) { json in
+            json.member("code", error.code.rawValue)
+            json.member("message", error.message)
+            if let seconds = error.retryAfter { json.member("retryAfter", seconds) }
+        }
+    }
+
+    private static func frame(
+        _ type: StaticString, id: MessageID?, _ body: (inout JSONWriter) -> Void
+    ) -> [UInt8] {
+        var json = JSONWriter(capacity: 160)
+        json.object { json in
+            json.key("type")
+            json.string(type.description)
+            json.member(id: id)
+            body(&json)
+        }
+        return json.bytes
+    }
+}

@@ -1,0 +1,322 @@
+import Engine
+import EventLoop
+import Gateway
+import Identity
+import Model
+
+/// One WebSocket of one client, from its `connect` to its end.
+@LoopActor
+final class Session {
+    enum State {
+        /// Nobody yet: `connect` has to come first.
+        case anonymous
+        /// `connect` came and is being answered.
+        case connecting
+        /// Outcomes flow.
+        case connected
+        case ended
+    }
+
+    let connection: WebSocketConnection
+    let openedAt: Int64
+    private unowned let hub: SessionHub
+    private(set) var state = State.anonymous
+    private(set) var presence: Presence?
+    /// When the token ends; the session ends with it.
+    private(set) var expiresAt = Timestamp(milliseconds: .max)
+    private(set) var tokenID: String?
+    private(set) var watched: Set<SaleID> = []
+
+    private var cursor = OutcomeCursor(sent: 0)
+    private var claims = PendingClaims<MessageID>()
+    private var bucket: TokenBucket
+    private var refusedMessages = 0
+
+    init(connection: WebSocketConnection, hub: SessionHub) {
+        self.connection = connection
+        self.hub = hub
+        openedAt = EventLoop.monotonicMilliseconds
+        bucket = TokenBucket(hub.limits.messages, now: openedAt)
+    }
+
+    /// A text frame came.
+    func received(_ bytes: [UInt8]) {
+        guard state != .ended, isWithinRate() else { return }
+        let message: ClientMessage
+        do {
+            message = try ClientMessage.decode(bytes)
+        } catch {
+            hub.metrics.messages["malformed", default: 0] += 1
+            fail(error.error, error.id)
+            return
+        }
+        switch (message.type, state) {
+        case ("connect", .anonymous): connect(message)
+        case ("connect", _): fail(WireError(.badRequest, "type: this connection is connected already"), message.id)
+        case ("ping", _): reply(ServerFrame.pong(at: hub.now, id: message.id))
+        case ("claim", .connected): claim(message)
+        case ("watch", .connected): watch(message)
+        case ("unwatch", .connected): unwatch(message)
+        case ("claim", _), ("watch", _), ("unwatch", _):
+            fail(WireError(.unauthenticated, "connect first"), message.id)
+        default:
+            hub.metrics.messages["unknown", default: 0] += 1
+            fail(WireError(.badRequest, "type: there is no such message"), message.id)
+            return
+        }
+        hub.metrics.messages[message.type, default: 0] += 1
+    }
+
+    /// The connection is gone.
+    func ended() {
+        guard state != .ended else { return }
+        state = .ended
+        presence?.remove(self)
+        presence = nil
+        for sale in watched { hub.watches.remove(self, from: sale) }
+        watched = []
+    }
+
+    /// Ends it from this side.
+    func close(_ code: CloseCode, _ reason: String) {
+        guard state != .ended else { return }
+        hub.metrics.closed[code.rawValue, default: 0] += 1
+        connection.close(code, reason)
+        ended()
+    }
+
+    private func isWithinRate() -> Bool {
+        guard hub.limits.isOn, !bucket.take(hub.limits.messages, now: EventLoop.monotonicMilliseconds) else {
+            return true
+        }
+        refusedMessages += 1
+        if refusedMessages > hub.limits.refusedMessages {
+            close(.rateLimited, "too many messages")
+        } else {
+            fail(WireError(.rateLimited, "too many messages; wait a moment"), nil)
+        }
+        return false
+    }
+
+    private func reply(_ bytes: [UInt8]) {
+        connection.send(bytes)
+    }
+
+    private func fail(_ error: WireError, _ id: MessageID?) {
+        reply(ServerFrame.error(error, id: id))
+    }
+
+    // MARK: connect
+
+    private func connect(_ message: ClientMessage) {
+        guard let token = message.token else { return fail(WireError(.badRequest, "token: missing"), message.id) }
+        if let offset = message.resume?.offset.value, offset < 0 {
+            return fail(WireError(.badRequest, "resume.offset: must not be negative"), message.id)
+        }
+        guard let identity = hub.credentials.connect(token: token, as: message.client?.text, at: hub.now) else {
+            return close(.badToken, "the token is not valid")
+        }
+        state = .connecting
+        expiresAt = identity.expiresAt
+        tokenID = identity.tokenID
+        cursor = OutcomeCursor(sent: 0, isReading: true)
+        let presence = hub.presence(of: identity.client)
+        self.presence = presence
+        presence.add(self)
+        EventLoop.task { await self.join(presence, resume: message.resume, id: message.id) }
+    }
+
+    private func join(_ presence: Presence, resume: ClientMessage.Resume?, id: MessageID?) async {
+        do {
+            try await presence.subscribed()
+            try await greet(presence, resume: resume, id: id)
+        } catch {
+            guard state == .connecting else { return }
+            // Not known now: the client may send `connect` again on this connection, or come back on another.
+            state = .anonymous
+            presence.remove(self)
+            self.presence = nil
+            fail(WireError(asWire: error), id)
+            hub.expectConnect(self)
+        }
+    }
+
+    /// Answers `connect`, and sends what was missed.
+    private func greet(_ presence: Presence, resume: ClientMessage.Resume?, id: MessageID?) async throws {
+        let client = presence.client
+        let valid = resume.flatMap { hub.epochs.isValid($0.epoch, at: hub.now) ? $0.offset.value : nil }
+        let (last, outcomes) = try await hub.engine.outcomes(of: client, after: valid ?? .max)
+        guard state == .connecting else { return }
+        let epoch = try hub.epochs.current(at: hub.now)
+        if let valid, valid <= last, Int64(outcomes.count) == last - valid {
+            state = .connected
+            reply(ServerFrame.connected(client: client, epoch: epoch, offset: valid, recovered: true, id: id))
+            perform(cursor.start(after: valid))
+            for outcome in outcomes { perform(cursor.received(outcome)) }
+            return
+        }
+        // The truth is read after the log's end is known: what happens in between is told twice, but never not at all.
+        let truth = resume == nil ? [] : await hub.presentTruth(of: client)
+        guard state == .connecting else { return }
+        state = .connected
+        reply(ServerFrame.connected(client: client, epoch: epoch, offset: last, recovered: false, id: id))
+        for outcome in truth { reply(ServerFrame.outcome(outcome, offset: nil)) }
+        perform(cursor.start(after: last))
+    }
+
+    // MARK: outcomes
+
+    /// An outcome of this session's client came, by the reply to a claim or by Pub/Sub.
+    func received(_ outcome: LoggedOutcome) {
+        perform(cursor.received(outcome))
+    }
+
+    /// The subscription was renewed: something may have been missed.
+    func mayHaveMissed() {
+        perform(cursor.mayHaveMissed())
+    }
+
+    private func perform(_ action: OutcomeCursor.Action) {
+        guard state == .connected else { return }
+        for outcome in action.send { claims.hold(outcome) }
+        sendReadyOutcomes()
+        if let offset = action.readAfter { EventLoop.task { await self.readLog(after: offset) } }
+    }
+
+    private func sendReadyOutcomes() {
+        while let (outcome, id) = claims.nextReady() {
+            connection.send(ServerFrame.outcome(outcome.outcome, offset: outcome.offset, id: id), as: .outcome)
+        }
+    }
+
+    private func readLog(after offset: Int64) async {
+        guard let client = presence?.client else { return }
+        do {
+            let (last, outcomes) = try await hub.engine.outcomes(of: client, after: offset)
+            guard state == .connected else { return }
+            let (action, skipped) = cursor.read(outcomes, last: last)
+            if skipped {
+                for outcome in await hub.presentTruth(of: client) {
+                    reply(ServerFrame.outcome(outcome, offset: nil))
+                }
+            }
+            perform(action)
+        } catch {
+            cursor.readFailed()
+            guard state == .connected else { return }
+            // Without the log nothing can be told in order. The client comes back and resumes.
+            close(.goingAway, "reconnect")
+        }
+    }
+
+    // MARK: claims
+
+    private func claim(_ message: ClientMessage) {
+        guard let client = presence?.client else { return }
+        guard let saleText = message.sale?.text else {
+            return fail(WireError(.badRequest, "sale: missing"), message.id)
+        }
+        guard let sale = SaleID(parsing: saleText) else {
+            return reply(ServerFrame.refused(WireError(.notFound, "no such sale"), sale: saleText, id: message.id))
+        }
+        var key: IdempotencyKey?
+        if let text = message.key?.text {
+            key = IdempotencyKey(text)
+            guard key != nil else {
+                return fail(WireError(.badRequest, "key: 1 to 128 visible ASCII characters"), message.id)
+            }
+        }
+        guard claims.inFlight < hub.limits.claimsInFlight else {
+            return fail(WireError(.rateLimited, "too many claims in flight on this connection"), message.id)
+        }
+        let handle = claims.begin(sale, id: message.id)
+        EventLoop.task { await self.decide(client, sale, key, message.id, handle) }
+    }
+
+    private func decide(
+        _ client: ClientID, _ sale: SaleID, _ key: IdempotencyKey?, _ id: MessageID?,
+        _ handle: PendingClaims<MessageID>.Handle
+    ) async {
+        do {
+            let accepted = try await hub.claims.claim(client: client, sale: sale, key: key) { acceptance in
+                self.claims.accepted(handle, order: acceptance.order)
+            }
+            guard state == .connected else { return }
+            let outcome = Outcome.accepted(
+                order: accepted.acceptance.order, ticket: accepted.acceptance.ticket,
+                remaining: accepted.acceptance.remaining)
+            if let offset = accepted.offset { received(LoggedOutcome(offset: offset, outcome: outcome)) }
+            if !claims.end(handle) {
+                // It was sent before without this id, or the log could not be written: this is the direct answer.
+                reply(ServerFrame.outcome(outcome, offset: accepted.offset, id: id))
+            }
+        } catch {
+            _ = claims.end(handle)
+            guard state == .connected else { return }
+            switch error.code {
+            case .unavailable, .rateLimited, .badRequest: fail(error, id)
+            default: reply(ServerFrame.refused(error, sale: sale.description, id: id))
+            }
+        }
+        sendReadyOutcomes()
+    }
+
+    // MARK: watching
+
+    private func watch(_ message: ClientMessage) {
+        guard let sale = watchable(message) else { return }
+        guard watched.contains(sale) || watched.count < hub.limits.watches else {
+            return fail(WireError(.rateLimited, "too many sales watched on this connection"), message.id)
+        }
+        watched.insert(sale)
+        EventLoop.task {
+            do {
+                let state = try await self.hub.watches.add(self, to: sale)
+                guard self.state == .connected else { return }
+                self.reply(ServerFrame.sale(state, at: self.hub.now, id: message.id))
+            } catch {
+                self.watched.remove(sale)
+                self.hub.watches.remove(self, from: sale)
+                guard self.state == .connected else { return }
+                self.fail(WireError(asWire: error), message.id)
+            }
+        }
+    }
+
+    private func unwatch(_ message: ClientMessage) {
+        guard let sale = watchable(message) else { return }
+        watched.remove(sale)
+        hub.watches.remove(self, from: sale)
+        connection.unmark(Self.key(of: sale))
+        EventLoop.task {
+            do {
+                let state = try await self.hub.directory.state(of: sale)
+                guard self.state == .connected else { return }
+                self.reply(ServerFrame.sale(state, at: self.hub.now, id: message.id))
+            } catch {
+                guard self.state == .connected else { return }
+                self.fail(WireError(asWire: error), message.id)
+            }
+        }
+    }
+
+    private func watchable(_ message: ClientMessage) -> SaleID? {
+        guard let text = message.sale?.text else {
+            fail(WireError(.badRequest, "sale: missing"), message.id)
+            return nil
+        }
+        guard let sale = SaleID(parsing: text) else {
+            fail(WireError(.notFound, "sale: there is no such sale"), message.id)
+            return nil
+        }
+        return sale
+    }
+
+    private static func key(of sale: SaleID) -> StateKey { StateKey(kind: 1, subject: sale.rawValue) }
+
+    /// A sale that is watched changed: sent when the socket can take it, unless a newer state replaces it first.
+    func saleChanged(_ sale: SaleID, frame: @escaping @LoopActor () -> [UInt8]?) {
+        guard state == .connected else { return }
+        connection.markChanged(Self.key(of: sale), frame)
+    }
+}

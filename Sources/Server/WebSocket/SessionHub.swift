@@ -1,0 +1,210 @@
+import Engine
+import EventLoop
+import Gateway
+import Identity
+import Model
+import Persistence
+
+/// Limits of one WebSocket.
+struct SessionLimits {
+    /// Whether rates are limited at all.
+    let isOn: Bool
+    /// Messages of one connection.
+    let messages = TokenBucket.Limit(perSecond: 50, burst: 300)
+    /// Messages over the rate that are answered with an error before the connection is closed.
+    let refusedMessages = 1000
+    /// Claims of one connection that wait for Redis.
+    let claimsInFlight = 256
+    /// Sales that one connection watches.
+    let watches = 200
+    /// Connections of one client on this process.
+    let connectionsPerClient: Int
+    /// Milliseconds in which `connect` has to come.
+    let connectMilliseconds: Int64
+}
+
+/// All WebSockets of this process, by client.
+@LoopActor
+final class SessionHub {
+    let engine: Engine
+    let store: Store
+    let claims: ClaimService
+    let directory: SaleDirectory
+    let credentials: CredentialsChecker
+    let watches: WatchHub
+    let metrics: Metrics
+    let limits: SessionLimits
+    let epochs: ResumeEpochs
+    private let log: Log
+    private var presences: [ClientID: Presence] = [:]
+    /// Sessions that have to send `connect`, oldest first: all have the same time for it.
+    private var anonymous: [(session: Session, since: Int64)] = []
+    private let sweepTimer = LoopTimer()
+    private var sweeps = 0
+
+    init(
+        engine: Engine, store: Store, claims: ClaimService, directory: SaleDirectory, credentials: CredentialsChecker,
+        watches: WatchHub, metrics: Metrics, limits: SessionLimits, epochs: ResumeEpochs, log: Log
+    ) {
+        self.engine = engine
+        self.store = store
+        self.claims = claims
+        self.directory = directory
+        self.credentials = credentials
+        self.watches = watches
+        self.metrics = metrics
+        self.limits = limits
+        self.epochs = epochs
+        self.log = log
+        sweepTimer.start(after: 500, every: 500) { [weak self] in self?.sweep() }
+    }
+
+    /// The moment, by this machine's clock.
+    var now: Timestamp { Timestamp(milliseconds: EventLoop.wallMilliseconds) }
+
+    /// Clients with at least one connection here.
+    var clientCount: Int { presences.count }
+
+    /// A WebSocket was opened.
+    func opened(_ connection: WebSocketConnection) -> Session {
+        let session = Session(connection: connection, hub: self)
+        expectConnect(session)
+        return session
+    }
+
+    /// Gives a session its time to send `connect`.
+    func expectConnect(_ session: Session) {
+        anonymous.append((session, EventLoop.monotonicMilliseconds))
+    }
+
+    /// A client's presence on this process; made when it is the first connection.
+    func presence(of client: ClientID) -> Presence {
+        if let presence = presences[client] { return presence }
+        let presence = Presence(client: client, hub: self)
+        presences[client] = presence
+        return presence
+    }
+
+    func forget(_ presence: Presence) {
+        if presences[presence.client] === presence { presences[presence.client] = nil }
+    }
+
+    /// Ends the sessions of a token that was logged out.
+    func revoked(_ tokenID: String) {
+        for presence in presences.values {
+            for session in presence.sessions where session.tokenID == tokenID {
+                session.close(.badToken, "logged out")
+            }
+        }
+    }
+
+    /// What is true now of a client's claims, for one whose outcomes are no longer in the log.
+    func presentTruth(of client: ClientID) async -> [Outcome] {
+        var truth: [OrderID: [Outcome]] = [:]
+        // What the log still has knows of orders that PostgreSQL does not have yet.
+        if let (_, kept) = try? await engine.outcomes(of: client, after: 0) {
+            for outcome in kept {
+                switch outcome.outcome {
+                case .accepted(let order, _, _): truth[order, default: []].append(outcome.outcome)
+                case .order(let order, _, _): truth[order, default: []].append(outcome.outcome)
+                }
+            }
+        }
+        do {
+            for order in try await store.orders(of: client, in: nil, limit: 200) {
+                truth[order.id] = [.order(order.id, order.status, reason: order.reason)]
+            }
+        } catch {
+            log(.warning, "present_truth_incomplete", ["error": .init("\(error)")])
+        }
+        return truth.sorted { $0.key < $1.key }.flatMap { $0.value }
+    }
+
+    private func sweep() {
+        let now = EventLoop.monotonicMilliseconds
+        let late = anonymous.prefix { now - $0.since >= limits.connectMilliseconds }
+        if !late.isEmpty {
+            anonymous.removeFirst(late.count)
+            for (session, _) in late where session.state == .anonymous || session.state == .connecting {
+                session.close(.connectTimeout, "connect did not come in time")
+            }
+        }
+        // Those that have connected or gone need not be remembered until their time is up.
+        if sweeps % 2 == 0 { anonymous.removeAll { $0.session.state == .connected || $0.session.state == .ended } }
+        if sweeps % 10 == 0 {
+            let wall = self.now
+            for presence in presences.values {
+                for session in presence.sessions where session.expiresAt <= wall {
+                    session.close(.badToken, "the token has expired")
+                }
+            }
+        }
+        sweeps += 1
+    }
+}
+
+/// One client on this process: its connections, and the subscription to its outcomes that they share.
+@LoopActor
+final class Presence {
+    let client: ClientID
+    private unowned let hub: SessionHub
+    private(set) var sessions: [Session] = []
+    private var subscribing: Task<Result<Subscription, Outage>, Never>?
+    private var subscription: Subscription?
+
+    init(client: ClientID, hub: SessionHub) {
+        self.client = client
+        self.hub = hub
+    }
+
+    func add(_ session: Session) {
+        sessions.append(session)
+        if sessions.count > hub.limits.connectionsPerClient, let oldest = sessions.first {
+            oldest.close(.replaced, "too many connections of this client")
+        }
+    }
+
+    func remove(_ session: Session) {
+        sessions.removeAll { $0 === session }
+        guard sessions.isEmpty else { return }
+        subscription?.cancel()
+        subscription = nil
+        hub.forget(self)
+    }
+
+    /// Returns when Redis sends this client's outcomes here.
+    func subscribed() async throws {
+        guard subscription == nil else { return }
+        let task =
+            subscribing
+            ?? EventLoop.task {
+                do {
+                    return .success(
+                        try await self.hub.engine.subscribe(client: self.client) { [weak self] event in
+                            self?.heard(event)
+                        })
+                } catch let outage as Outage {
+                    return .failure(outage)
+                } catch {
+                    return .failure(Outage(.redis, "\(error)"))
+                }
+            }
+        subscribing = task
+        let result = await task.value
+        subscribing = nil
+        let new = try result.get()
+        if sessions.isEmpty {
+            new.cancel()
+        } else if subscription == nil {
+            subscription = new
+        }
+    }
+
+    /// An outcome of the client, by whatever way.
+    private func heard(_ event: ClientEvent) {
+        switch event {
+        case .outcome(let outcome): for session in sessions { session.received(outcome) }
+        case .renewed: for session in sessions { session.mayHaveMissed() }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+import Engine
+import EventLoop
+import Model
+
+/// The sales that connections of this process watch: one subscription and one state for each sale.
+@LoopActor
+final class WatchHub {
+    private let engine: Engine
+    private let directory: SaleDirectory
+    private var watches: [SaleID: Watch] = [:]
+
+    init(engine: Engine, directory: SaleDirectory) {
+        self.engine = engine
+        self.directory = directory
+    }
+
+    /// Sales that are watched.
+    var count: Int { watches.count }
+
+    /// Lets a session watch a sale.
+    /// - Returns: The sale as it stands.
+    func add(_ session: Session, to sale: SaleID) async throws -> SaleState {
+        let watch = watches[sale] ?? Watch(sale: sale, engine: engine, directory: directory)
+        watches[sale] = watch
+        watch.add(session)
+        return try await watch.current()
+    }
+
+    /// Ends it.
+    func remove(_ session: Session, from sale: SaleID) {
+        guard let watch = watches[sale] else { return }
+        watch.remove(session)
+        if watch.isEmpty {
+            watch.end()
+            watches[sale] = nil
+        }
+    }
+}
+
+/// One watched sale: its state, kept by the engine's events and by the clock, told at most once a tick.
+@LoopActor
+private final class Watch {
+    private let sale: SaleID
+    private let engine: Engine
+    private let directory: SaleDirectory
+    private var sessions: [ObjectIdentifier: Session] = [:]
+    private var state: SaleState?
+    private var subscription: Subscription?
+    private var starting: Task<Result<SaleState, any Error>, Never>?
+    private var isReading = false
+    private var readAgain = false
+    private var hasEnded = false
+    private let tick = LoopTimer()
+    private let clock = LoopTimer()
+    private var toldAt: Int64 = .min
+
+    /// Several changes within a tick come as one.
+    private static let tickMilliseconds: Int64 = 50
+    /// The clock is looked at this often at least: it may be set.
+    private static let clockMilliseconds: Int64 = 60_000
+
+    init(sale: SaleID, engine: Engine, directory: SaleDirectory) {
+        self.sale = sale
+        self.engine = engine
+        self.directory = directory
+    }
+
+    var isEmpty: Bool { sessions.isEmpty }
+
+    func add(_ session: Session) { sessions[ObjectIdentifier(session)] = session }
+    func remove(_ session: Session) { sessions[ObjectIdentifier(session)] = nil }
+
+    func end() {
+        hasEnded = true
+        tick.stop()
+        clock.stop()
+        subscription?.cancel()
+        subscription = nil
+    }
+
+    /// The state; subscribes first, so that no change falls between.
+    func current() async throws -> SaleState {
+        if let state, subscription != nil { return state }
+        let task =
+            starting
+            ?? EventLoop.task {
+                do {
+                    return .success(try await self.start())
+                } catch {
+                    return .failure(error)
+                }
+            }
+        starting = task
+        let result = await task.value
+        starting = nil
+        return try result.get()
+    }
+
+    private func start() async throws -> SaleState {
+        let subscription = try await engine.subscribe(sale: sale) { [weak self] event in self?.heard(event) }
+        guard !hasEnded else {
+            subscription.cancel()
+            throw WireError.unavailable
+        }
+        self.subscription = subscription
+        do {
+            let state = try await directory.state(of: sale)
+            self.state = state
+            watchClock()
+            return state
+        } catch {
+            subscription.cancel()
+            self.subscription = nil
+            throw error
+        }
+    }
+
+    private func heard(_ event: SaleEvent) {
+        switch event {
+        case .changed(let left, let version, _):
+            if var known = state, known.window.version == version {
+                guard known.remaining != left else { return }
+                known.remaining = left
+                state = known
+                changed()
+            } else {
+                readAnew()
+            }
+        case .renewed: readAnew()
+        }
+    }
+
+    private func readAnew() {
+        guard !isReading else {
+            readAgain = true
+            return
+        }
+        isReading = true
+        EventLoop.task {
+            repeat {
+                self.readAgain = false
+                if let state = try? await self.directory.state(of: self.sale), state != self.state {
+                    self.state = state
+                    self.watchClock()
+                    self.changed()
+                }
+            } while self.readAgain && !self.hasEnded
+            self.isReading = false
+        }
+    }
+
+    /// The status may change by the clock alone.
+    private func watchClock() {
+        guard !hasEnded, let state else { return }
+        let now = EventLoop.wallMilliseconds
+        guard let next = state.nextChange(after: Timestamp(milliseconds: now)) else { return clock.stop() }
+        let pause = next.milliseconds - now
+        clock.start(after: min(pause, Self.clockMilliseconds)) { [weak self] in
+            guard let self else { return }
+            if pause <= Self.clockMilliseconds { self.changed() }
+            self.watchClock()
+        }
+    }
+
+    /// Tells the watchers: at once when the last time is a tick ago, else at the end of the tick.
+    private func changed() {
+        guard !tick.isRunning, !hasEnded else { return }
+        let wait = toldAt == .min ? 0 : toldAt + Self.tickMilliseconds - EventLoop.monotonicMilliseconds
+        if wait <= 0 { tell() } else { tick.start(after: wait) { [weak self] in self?.tell() } }
+    }
+
+    private func tell() {
+        toldAt = EventLoop.monotonicMilliseconds
+        var encoded: (state: SaleState, status: SaleStatus, bytes: [UInt8])?
+        // Encoded when a socket can take it, and once for all that take the same.
+        let frame: @LoopActor () -> [UInt8]? = { [weak self] in
+            guard let state = self?.state else { return nil }
+            let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
+            let status = state.status(at: now)
+            if let encoded, encoded.state == state, encoded.status == status { return encoded.bytes }
+            let bytes = ServerFrame.sale(state, at: now)
+            encoded = (state, status, bytes)
+            return bytes
+        }
+        for session in sessions.values { session.saleChanged(sale, frame: frame) }
+    }
+}

@@ -1,0 +1,81 @@
+import Testing
+
+@testable import Model
+
+private func at(_ milliseconds: Int64) -> Timestamp { Timestamp(milliseconds: milliseconds) }
+
+@Suite struct SaleTests {
+    private let window = SaleWindow(opensAt: at(1000), closesAt: at(2000))
+
+    @Test func opensAndClosesToTheMillisecond() {
+        #expect(SaleStatus(window: window, remaining: 1, at: at(999)) == .scheduled)
+        #expect(SaleStatus(window: window, remaining: 1, at: at(1000)) == .open)
+        #expect(SaleStatus(window: window, remaining: 1, at: at(1999)) == .open)
+        #expect(SaleStatus(window: window, remaining: 1, at: at(2000)) == .closed)
+    }
+
+    @Test func soldOutOnlyWhileItWouldBeOpen() {
+        #expect(SaleStatus(window: window, remaining: 0, at: at(999)) == .scheduled)
+        #expect(SaleStatus(window: window, remaining: 0, at: at(1500)) == .soldOut)
+        #expect(SaleStatus(window: window, remaining: 0, at: at(2000)) == .closed)
+    }
+
+    @Test func aReturnedTicketReopensIt() {
+        #expect(SaleStatus(window: window, remaining: 1, at: at(1500)) == .open)
+    }
+
+    @Test func commands() throws {
+        let opened = try SaleCommand.open.apply(to: window, at: at(500))
+        #expect(opened == SaleWindow(opensAt: at(500), closesAt: at(2000), version: 2))
+        #expect(try SaleCommand.open.apply(to: window, at: at(1500)) == window)
+        #expect(throws: Refusal.closed) { try SaleCommand.open.apply(to: window, at: at(2000)) }
+        let closed = try SaleCommand.close.apply(to: window, at: at(1500))
+        #expect(closed.closesAt == at(1500))
+        #expect(SaleStatus(window: closed, remaining: 5, at: at(1500)) == .closed)
+        #expect(try SaleCommand.close.apply(to: closed, at: at(1600)) == closed)
+        let early = try SaleCommand.close.apply(to: window, at: at(500))
+        #expect(SaleStatus(window: early, remaining: 5, at: at(500)) == .closed)
+        let cancelled = try SaleCommand.cancel.apply(to: window, at: at(1500))
+        #expect(SaleStatus(window: cancelled, remaining: 5, at: at(1500)) == .cancelled)
+        #expect(try SaleCommand.cancel.apply(to: cancelled, at: at(1600)) == cancelled)
+        #expect(throws: Refusal.cancelled) { try SaleCommand.open.apply(to: cancelled, at: at(1600)) }
+        #expect(throws: Refusal.cancelled) { try SaleCommand.close.apply(to: cancelled, at: at(1600)) }
+    }
+
+    @Test func knowsWhenItChangesByTheClock() {
+        let sale = Sale(
+            id: SaleID(1), name: "x", quantity: 1, price: 0, perClientLimit: 1, room: nil, rejectPercent: 0)
+        var state = SaleState(sale: sale, window: window, remaining: 1)
+        #expect(state.nextChange(after: at(0)) == at(1000))
+        #expect(state.nextChange(after: at(1000)) == at(2000))
+        #expect(state.nextChange(after: at(2000)) == nil)
+        state.window.isCancelled = true
+        #expect(state.nextChange(after: at(0)) == nil)
+    }
+}
+
+@Suite struct OrderTests {
+    @Test func onlyTheseStepsExist() {
+        var steps: [String] = []
+        for from in OrderStatus.allCases {
+            for to in OrderStatus.allCases where from.canBecome(to) { steps.append("\(from)→\(to)") }
+        }
+        #expect(
+            steps.sorted() == [
+                "accepted→cancelled", "accepted→confirmed", "accepted→failed", "confirmed→cancelled", "failed→accepted",
+            ])
+    }
+
+    @Test func outcomesSurviveTheLog() {
+        let order = OrderID(sale: SaleID(42), sequence: 17)
+        let outcomes: [Outcome] = [
+            .accepted(order: order, ticket: 9, remaining: 3), .accepted(order: order, ticket: 9, remaining: nil),
+            .order(order, .confirmed, reason: nil), .order(order, .failed, reason: "insufficient_points"),
+            .order(order, .failed, reason: "23514 some words"), .order(order, .cancelled, reason: nil),
+        ]
+        for outcome in outcomes { #expect(Outcome(encoded: outcome.encoded) == outcome) }
+        for text in ["", "a", "a 42-17", "z 42-17", "a x 1", "c 0-1", "c 42"] {
+            #expect(Outcome(encoded: text) == nil)
+        }
+    }
+}
