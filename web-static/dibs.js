@@ -185,7 +185,7 @@ export class Dibs extends EventTarget {
 
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
-    this.#timers.dead = setTimeout(() => this.#lost(socket, CloseCode.noPong, "no answer"), this.#options.answerWithinMs);
+    this.#expectAnswer(socket);
     socket.onopen = () => this.#send({ type: "connect", token, resume: this.#log.position });
     socket.onmessage = (event) => socket === this.#socket && this.#receive(event.data);
     socket.onclose = (event) => this.#lost(socket, event.code, event.reason);
@@ -286,7 +286,7 @@ export class Dibs extends EventTarget {
     const claim = this.#claims.get(id);
     if (!claim) return this.#tell("error", { code, message, fatal: false });
     if (UNDECIDED.has(code)) {
-      const pause = Math.min(8_000, 400 * 2 ** claim.tries);
+      const pause = Math.min(5_000, 400 * 2 ** claim.tries);
       const retryInMs = Math.round(pause * (0.5 + this.#options.random() / 2));
       clearTimeout(claim.timer);
       claim.timer = setTimeout(() => this.#ask(claim), retryInMs);
@@ -365,11 +365,17 @@ export class Dibs extends EventTarget {
     this.#timers.ping = setTimeout(() => this.#ping(), this.#options.pingEveryMs);
   }
 
+  /** Without any frame within that time, the connection counts as dead. */
+  #expectAnswer(socket) {
+    clearTimeout(this.#timers.dead);
+    const giveUp = () => this.#lost(socket, CloseCode.noPong, "no answer");
+    this.#timers.dead = setTimeout(giveUp, this.#options.answerWithinMs);
+  }
+
   #ping() {
     const socket = this.#socket;
     if (!socket) return;
-    clearTimeout(this.#timers.dead);
-    this.#timers.dead = setTimeout(() => this.#lost(socket, CloseCode.noPong, "no pong"), this.#options.answerWithinMs);
+    this.#expectAnswer(socket);
     this.#pingSentAt = performance.now();
     this.#send({ type: "ping" });
   }
@@ -391,8 +397,10 @@ export class Dibs extends EventTarget {
   }
 }
 
-/** @typedef {{id: number, sale: Id, key?: string, resolve: (result: Result) => void, reject: (error: DibsError) => void,
- *             tries: number, timer: any}} PendingClaim */
+/**
+ * @typedef {{id: number, sale: Id, key?: string, tries: number, timer: any,
+ *            resolve: (result: Result) => void, reject: (error: DibsError) => void}} PendingClaim
+ */
 
 /** `crypto.randomUUID` exists only in secure contexts; a shop on plain http in a local network has none. */
 function newKey() {
@@ -417,7 +425,10 @@ function parsed(text) {
   }
 }
 
-/** @param {string} token @returns {string | null} the `sub` of a JWT, not verified: only a name to store things under */
+/**
+ * @param {string} token
+ * @returns {string | null} the `sub` of a JWT; not verified, as it is only a name to store things under
+ */
 function subjectOf(token) {
   const payload = token.split(".")[1];
   if (!payload) return null;

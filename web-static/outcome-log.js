@@ -7,8 +7,8 @@
  * - The direct answer to a claim and a push from another instance may overtake each other: 6 can come before 5.
  *   Keeping 6 as the position would lose 5 for ever if the connection ended in between. So the position is the end of
  *   the unbroken run, and what lies beyond it is remembered one by one.
- * - When the server cannot replay (`recovered` is false) it tells the present truth instead, with numbers that are not
- *   above its own position. Those are told once each, not dropped as old.
+ * - Where the server cannot replay (`recovered` is false) it tells the present truth instead, without numbers, and
+ *   counting goes on from its own position.
  *
  * Pure: no socket, no clock, no storage.
  *
@@ -18,8 +18,6 @@ export class OutcomeLog {
   /** @type {string | null} */ #epoch;
   /** @type {number} */ #offset;
   /** @type {Set<number>} seen, but beyond a hole */ #ahead = new Set();
-  /** @type {Set<number> | null} told again at or below the server's position; null while replaying is complete */
-  #retold = null;
 
   /** @param {Position | null} [saved] */
   constructor(saved = null) {
@@ -39,14 +37,10 @@ export class OutcomeLog {
 
   /** @param {{epoch: string, offset: number, recovered: boolean}} connected the server's first frame */
   connected({ epoch, offset, recovered }) {
-    if (recovered && epoch === this.#epoch) {
-      this.#retold = null;
-      return;
-    }
+    if (recovered && epoch === this.#epoch) return;
     this.#epoch = epoch;
     this.#offset = offset;
     this.#ahead.clear();
-    this.#retold = new Set();
   }
 
   /**
@@ -54,12 +48,7 @@ export class OutcomeLog {
    * @returns {boolean} true the first time, false for a repetition
    */
   accept(offset) {
-    if (offset <= this.#offset) {
-      if (this.#retold === null || this.#retold.has(offset)) return false;
-      this.#retold.add(offset);
-      return true;
-    }
-    if (this.#ahead.has(offset)) return false;
+    if (offset <= this.#offset || this.#ahead.has(offset)) return false;
     this.#ahead.add(offset);
     while (this.#ahead.delete(this.#offset + 1)) this.#offset += 1;
     return true;

@@ -41,7 +41,8 @@ extension Engine {
         return taken
     }
 
-    /// Takes orders that PostgreSQL decided about out of the stream, and marks them or returns their tickets, each once.
+    /// Takes orders that PostgreSQL decided about out of the stream, and marks them or returns their tickets, each
+    /// once.
     /// - Throws: ``Outage``: to be called again.
     public func settle(_ settlements: [Settlement]) async throws(Outage) {
         var questions: [CommandRouter.Question] = []

@@ -3,8 +3,8 @@ import Model
 
 /// Listening to what happens, whichever process makes it happen.
 ///
-/// Each call returns once Redis has confirmed: from then on nothing is missed without a `renewed`. Handlers are called on
-/// the loop, and must not block it. They go on until the subscription is cancelled or let go.
+/// Each call returns once Redis has confirmed: from then on nothing is missed without a `renewed`. Handlers are called
+/// on the loop, and must not block it. They go on until the subscription is cancelled or let go.
 extension Engine {
     /// Listens to a client's outcomes.
     /// - Throws: ``Outage`` when Redis did not confirm; the handler is not called then.

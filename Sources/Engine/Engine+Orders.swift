@@ -3,13 +3,14 @@ import Model
 /// Claims, and the orders that they become.
 extension Engine {
     /// Decides a claim. It is merged with the other claims of that sale in this turn of the loop.
-    /// - Throws: ``Outage``: then it may have been accepted. The client's key tells, and the stream: an accepted order is
-    ///   told to its client by the committer in any case.
+    /// - Throws: ``Outage``: then it may have been accepted. The client's key tells, and the stream: an accepted order
+    ///   is told to its client by the committer in any case.
     public func claim(_ claim: Claim, on sale: SaleID) async throws(Outage) -> ClaimDecision {
         try await claims.decide(claim, on: sale)
     }
 
-    /// The orders of a client in a sale that own a ticket, oldest first; none when it has none, or the sale is unknown.
+    /// The orders of a client in a sale that own a ticket, in the order in which they got it; none when it has none,
+    /// or the sale is unknown.
     /// - Throws: ``Outage``.
     public func liveOrders(of client: ClientID, in sale: SaleID) async throws(Outage) -> [LiveOrder] {
         let keys = Keys.Sale(sale)
@@ -42,8 +43,8 @@ extension Engine {
     /// To be called after PostgreSQL has it so. An order that is still in the stream stays there: its committer finds
     /// it cancelled and settles it.
     /// - Parameter status: `cancelled` or `failed`, for the counts.
-    /// - Throws: ``Outage``, also when Redis doesn't know one of the sales, because it is being rebuilt: then it has to be
-    ///   called again later.
+    /// - Throws: ``Outage``, also when Redis doesn't know one of the sales, because it is being rebuilt: then it has
+    ///   to be called again later.
     public func release(_ orders: [ReleasedOrder], status: OrderStatus = .cancelled) async throws(Outage) {
         var questions: [CommandRouter.Question] = []
         for (sale, all) in Dictionary(grouping: orders, by: \.order.sale) {

@@ -2,8 +2,8 @@ import Model
 
 /// Clients' outcome logs.
 extension Engine {
-    /// Appends outcomes to their clients' logs and publishes them, unless they are there already. It is merged with what
-    /// else is told in this turn of the loop.
+    /// Appends outcomes to their clients' logs and publishes them, unless they are there already. It is merged with
+    /// what else is told in this turn of the loop.
     /// - Returns: the offset of each, in the order of `items`; for one that was there already, its old one.
     /// - Throws: ``Outage``: to be called again, which adds nothing twice.
     public func tell(_ items: [(client: ClientID, outcome: Outcome)]) async throws(Outage) -> [Int64] {

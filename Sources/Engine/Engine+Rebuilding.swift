@@ -9,8 +9,8 @@ extension Engine {
     private static let tokenMilliseconds: Int64 = 30_000
 
     /// Makes a sale known again as PostgreSQL has it; see ``rebuild(_:epoch:snapshot:)``, which is safe against what
-    /// happens between reading PostgreSQL and this call: here, a ticket that goes back to a Redis that still has an older
-    /// epoch of the sale in that time would be lost.
+    /// happens between reading PostgreSQL and this call: here, a ticket that goes back to a Redis that still has an
+    /// older epoch of the sale in that time would be lost.
     /// - Throws: ``Outage``; then nothing is known of the sale, and another try can begin after 30 seconds.
     public func rebuild(
         _ state: SaleState, epoch: Int64, lastSequence: Int64, orders: [LiveOrder], counts: Counts,
@@ -22,15 +22,15 @@ extension Engine {
         return try await rebuild(state.sale.id, epoch: epoch) { snapshot }
     }
 
-    /// Makes a sale known again as PostgreSQL has it. Until it is done the sale is unknown, and nobody else rebuilds it;
-    /// when this process dies meanwhile, another can after 30 seconds.
+    /// Makes a sale known again as PostgreSQL has it. Until it is done the sale is unknown, and nobody else rebuilds
+    /// it; when this process dies meanwhile, another can after 30 seconds.
     ///
     /// `epoch` must have been raised in PostgreSQL before, so that no order of an older one is committed any more.
     /// - Parameter snapshot: reads PostgreSQL. Called only when it is this process that rebuilds, after the sale became
     ///   unknown: whoever gives a ticket back from then on is told to come again.
     /// - Returns: false when another process rebuilds the sale, or it is known in this epoch or a newer one already.
-    /// - Throws: ``Outage``, also that of `snapshot`; then nothing is known of the sale, and another try can begin after
-    ///   30 seconds.
+    /// - Throws: ``Outage``, also that of `snapshot`; then nothing is known of the sale, and another try can begin
+    ///   after 30 seconds.
     public func rebuild(
         _ sale: SaleID, epoch: Int64, snapshot: @LoopActor () async throws(Outage) -> SaleSnapshot
     ) async throws(Outage) -> Bool {

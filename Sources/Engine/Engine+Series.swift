@@ -2,8 +2,8 @@ import Model
 
 /// Counts per second, until PostgreSQL has them.
 extension Engine {
-    /// All counts per second of a sale that were not dropped yet, by time. The values only grow: the newest second's may
-    /// not be final.
+    /// All counts per second of a sale that were not dropped yet, by time. The values only grow: the newest second's
+    /// may not be final.
     /// - Throws: ``Outage``.
     public func series(of sale: SaleID) async throws(Outage) -> [SeriesCount] {
         let key = Keys.Sale(sale).series

@@ -10,8 +10,8 @@ public struct LiveOrder: Hashable, Sendable {
     public let ticket: Int64
     /// Which of the client's places it takes, from 1.
     public let slot: Int64
-    /// The key that the client gave. Only for ``Engine/rebuild(_:epoch:lastSequence:orders:counts:firstClaimAt:soldOutAt:)``;
-    /// nil in what Redis answers.
+    /// The key that the client gave. Only for
+    /// ``Engine/rebuild(_:epoch:lastSequence:orders:counts:firstClaimAt:soldOutAt:)``; nil in what Redis answers.
     public let key: IdempotencyKey?
     /// Whether PostgreSQL has it.
     public let isConfirmed: Bool

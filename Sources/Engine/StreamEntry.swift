@@ -15,8 +15,8 @@ enum StreamEntry {
             key: parts.count == 7 ? IdempotencyKey(String(parts[6])) : nil)
     }
 
-    /// An order from an entry as XREADGROUP and XAUTOCLAIM give it: `[id, [field, value]]`; nil for one that was deleted
-    /// or isn't an order.
+    /// An order from an entry as XREADGROUP and XAUTOCLAIM give it: `[id, [field, value]]`; nil for one that was
+    /// deleted or isn't an order.
     static func order(_ reply: RedisReply, sale: SaleID) -> AcceptedOrder? {
         let parts = reply.elements
         guard parts.count == 2, let entry = parts[0].string, parts[1].elements.count >= 2,

@@ -1,8 +1,8 @@
 import EventLoop
 import Model
 
-/// Merges the outcomes that are told in a turn: one call of `dibs_tell` for many clients, where one server has them all,
-/// else one for each slot.
+/// Merges the outcomes that are told in a turn: one call of `dibs_tell` for many clients, where one server has them
+/// all, else one for each slot.
 @LoopActor
 final class TellBatcher {
     typealias Item = (client: ClientID, outcome: Outcome)

@@ -83,11 +83,6 @@ public struct OutcomeCursor: Sendable {
         return again ? mayHaveMissed() : advance(Action())
     }
 
-    /// A read of the log failed: it may be asked for again.
-    public mutating func readFailed() {
-        reading = .no
-    }
-
     /// Something may have been missed, as when the connection to Redis was renewed: the log has to be read.
     public mutating func mayHaveMissed() -> Action {
         guard reading == .no else {

@@ -1,9 +1,11 @@
-import Engine
 import EventLoop
+import Glibc
 import Model
 import Synchronization
 import TestServices
 import Testing
+
+@testable import Engine
 
 /// Runs a test's body on the loop, which runs on a thread of its own.
 func onLoop(_ body: @escaping @Sendable @LoopActor () async throws -> Void) async throws {
@@ -132,5 +134,47 @@ final class Heard<Event: Sendable> {
     func wait(for count: Int) async {
         guard events.count < count else { return }
         await withCheckedContinuation { waiting.append((count, $0)) }
+    }
+}
+
+extension EventLoop {
+    /// Returns after what was put off to the end of this turn was done.
+    @LoopActor static func nextTurn() async { await sleep(milliseconds: 0) }
+}
+
+/// A port that nobody listens on.
+func freePort() throws -> Int {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let status = withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
+        }
+    }
+    try #require(status)
+    return Int(UInt16(bigEndian: address.sin_port))
+}
+
+extension EngineFixture {
+    /// Sends a command on a connection of its own, past the engine; its reply, of several the last.
+    @discardableResult
+    func redis(_ name: String, _ arguments: String...) async throws -> String {
+        let connection = RedisConnection(
+            name: "test", url: try RedisURL(server.url), replyTimeoutMilliseconds: 5000, log: .none, greetings: { [] },
+            stayAlive: { _ in })
+        await withCheckedContinuation { continuation in
+            connection.onEvent = { event in if case .ready = event { continuation.resume() } }
+            connection.start()
+        }
+        connection.onEvent = nil
+        let command = arguments.reduce(into: RedisCommand(name)) { $0.append($1) }
+        let reply = try await CommandRouter(connection: connection).ask(command, about: "")
+        connection.stop()
+        let value = reply.elements.last ?? reply
+        return value.string ?? value.number.map { "\($0)" } ?? ""
     }
 }

@@ -37,7 +37,9 @@ struct HTTPTests {
                 let answer = await socket.answer()
                 #expect(answer?.body.contains("[n=\(round)]") == true)
             }
-            socket.send("POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab" + request)
+            socket.send(
+                "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab" + request.replacing("%d", with: "x")
+            )
             #expect(await socket.answer()?.body.contains("POST") == true)
             #expect(await socket.answer()?.body.contains("GET") == true)
         }

@@ -12,6 +12,8 @@ final class RawSocket {
     private(set) var isEnded = false
     private var waiting: (ready: @LoopActor () -> Bool, continuation: CheckedContinuation<Void, Never>)?
     private var outgoing: [UInt8] = []
+    private var flushed = 0
+    private var isReading = true
 
     static func connect(port: UInt16, receiveBuffer: Int32? = nil) async throws -> RawSocket {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -60,7 +62,16 @@ final class RawSocket {
     func finish() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     /// Stops or goes on reading.
-    func read(_ reading: Bool) { watcher?.watch(reading ? .readable : []) }
+    func read(_ reading: Bool) {
+        isReading = reading
+        watch()
+    }
+
+    private func watch() {
+        var events: Readiness = isReading ? .readable : []
+        if !outgoing.isEmpty { events.insert(.writable) }
+        watcher?.watch(events)
+    }
 
     func close() {
         guard let watcher else { return }
@@ -129,11 +140,13 @@ final class RawSocket {
     }
 
     private func flush() {
-        guard let watcher, !outgoing.isEmpty else { return }
-        let count = Glibc.send(descriptor, outgoing, outgoing.count, Int32(MSG_NOSIGNAL))
-        if count > 0 { outgoing.removeFirst(count) }
-        if count < 0 && errno != EAGAIN { outgoing = [] }
-        watcher.watch(outgoing.isEmpty ? .readable : [.readable, .writable])
+        guard watcher != nil, !outgoing.isEmpty else { return }
+        let count = outgoing.withUnsafeBytes { bytes in
+            Glibc.send(descriptor, bytes.baseAddress! + flushed, bytes.count - flushed, Int32(MSG_NOSIGNAL))
+        }
+        if count > 0 { flushed += count }
+        if flushed == outgoing.count || (count < 0 && errno != EAGAIN) { (outgoing, flushed) = ([], 0) }
+        watch()
     }
 
     private func wake() {

@@ -67,15 +67,6 @@ private func outcome(_ offset: Int64) -> LoggedOutcome {
         #expect(result13 == .init(send: [outcome(5)]))
     }
 
-    @Test func aFailedReadCanBeAskedForAgain() {
-        var cursor = OutcomeCursor(sent: 1)
-        let result14 = cursor.received(outcome(3))
-        #expect(result14 == .init(readAfter: 1))
-        cursor.readFailed()
-        let result15 = cursor.received(outcome(4))
-        #expect(result15 == .init(readAfter: 1))
-    }
-
     /// Whatever comes in whatever order, and however often: each once, in order.
     @Test(arguments: 0..<200) func anyOrderComesOutInOrder(seed: UInt64) {
         var random = SeededGenerator(seed: seed)

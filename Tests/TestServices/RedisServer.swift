@@ -51,7 +51,6 @@ public final class RedisServer {
     }
 
     isolated deinit {
-        process?.signal(SIGCONT)
         process?.signal(SIGKILL)
         try? FileManager.default.removeItem(atPath: directory)
     }
@@ -80,8 +79,9 @@ public final class RedisServer {
 
     private func end(_ signal: Int32) async {
         guard let process else { return }
-        process.signal(SIGCONT)
         process.signal(signal)
+        // A suspended process has to wake up to end in order. (Killing it needs no waking, and wants none.)
+        if signal != SIGKILL { process.signal(SIGCONT) }
         await withCheckedContinuation { exits.append($0) }
     }
 

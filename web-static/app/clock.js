@@ -2,8 +2,8 @@
  * The server's time, estimated: sales open by the server's clock, not by this device's.
  *
  * Each answer gives a sample of the difference and how far off it can be: half the round trip, and for the HTTP `Date`
- * header half a second more, as it counts whole seconds. The least uncertain sample wins; uncertainty grows with age, as
- * clocks drift.
+ * header half a second more, as it counts whole seconds. The least uncertain sample wins; uncertainty grows with
+ * age, as clocks drift.
  */
 const DRIFT_MS_PER_MINUTE = 2;
 

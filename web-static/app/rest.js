@@ -55,7 +55,8 @@ function unwrap(response, text) {
   try {
     answer = JSON.parse(text);
   } catch {
-    throw new ApiError({ code: "unavailable", message: `${response.status}`, status: response.ok ? 0 : response.status });
+    const status = response.ok ? 0 : response.status;
+    throw new ApiError({ code: "unavailable", message: `not an answer of Dibs (${response.status})`, status });
   }
   if (answer.error === null && response.ok) return answer.result;
   const seconds = Number(response.headers.get("retry-after"));

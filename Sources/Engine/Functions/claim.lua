@@ -14,7 +14,8 @@
 --       x cancelled · n not open · c closed · j rejected · s sold out
 --
 -- Whatever the number of claims: one read of the state, one of the clients, one of the keys, one write of each, one
--- message; only the entries of the stream, and tickets that came back, are one command each. A repeated claim is not counted.
+-- message; only the entries of the stream, and tickets that came back, are one command each. A repeated claim is not
+-- counted.
 local REFUSALS = {
     x = 'refused:cancelled', n = 'refused:not_open', c = 'refused:closed', d = 'refused:duplicate',
     j = 'refused:rejected', s = 'refused:sold_out',
@@ -30,6 +31,7 @@ local function claim(keys, args)
     local sequence = tonumber(state[9])
     local rolls, keyed = args[3], tonumber(args[4])
     local total = #rolls / 2
+    local moment = decimal(now) .. ' ' .. epoch
 
     local gate
     if state[6] == '1' then gate = 'x'
@@ -77,7 +79,7 @@ local function claim(keys, args)
                 sequence = sequence + 1
                 accepted = accepted + 1
                 local number, text = decimal(sequence), decimal(ticket)
-                local order = number .. ' ' .. client .. ' ' .. text .. ' ' .. slot .. ' ' .. decimal(now) .. ' ' .. epoch
+                local order = number .. ' ' .. client .. ' ' .. text .. ' ' .. slot .. ' ' .. moment
                 if field ~= '' then
                     order = order .. string.sub(field, #client + 1)
                     local answer = number .. ':' .. text

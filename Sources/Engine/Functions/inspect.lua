@@ -1,8 +1,8 @@
 -- dibs_inspect: a sale's state, counts and lengths at one instant.
 --
 -- KEYS  1 state  2 clients  3 returned  4 orders  5 counts
--- Reply {} when the sale is not known; else { fields of the state, counts, tickets owned, tickets returned, orders in the
---       stream }
+-- Reply {} when the sale is not known; else { fields of the state, counts, tickets owned, tickets returned, orders in
+--       the stream }
 --
 -- Where a client may own several, tickets are counted over all clients: for the auditor, not for every request.
 local function inspect(keys)

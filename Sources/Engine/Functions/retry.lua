@@ -1,5 +1,5 @@
--- dibs_retry: a failed order takes a ticket anew and goes back into the stream. The window doesn't matter: the claim was
--- in time.
+-- dibs_retry: a failed order takes a ticket anew and goes back into the stream. The window doesn't matter: the claim
+-- was in time.
 --
 -- KEYS  1 state  2 clients  3 keys  4 returned  5 orders  6 replayed
 -- ARGV  1 now in ms, or empty for Redis' clock

@@ -32,12 +32,11 @@ local function settle(keys, args)
     local changed, tickets, tally = {}, {}, {}
     for _, index in ipairs(open) do
         local sequence, client, status = args[index + 1], args[index + 2], args[index + 3]
-        local ticket, slot, _, others = find_item(owned[client], sequence)
+        local ticket, _, _, others = find_item(owned[client], sequence)
         if ticket then
             local items = others
             if status == 'c' then
-                items = sequence .. ':' .. ticket .. ':' .. slot .. ':c'
-                if others ~= '' then items = others .. ' ' .. items end
+                items = confirm_item(owned[client], sequence)
             else
                 tickets[#tickets + 1] = ticket
             end

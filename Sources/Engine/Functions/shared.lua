@@ -59,9 +59,16 @@ local function find_item(items, sequence)
     return ticket, slot, state, table.concat(others, ' ')
 end
 
+-- The items with the state of one order set to confirmed, in its place.
+local function confirm_item(items, sequence)
+    -- Nothing but an item's beginning is followed by two numbers and a letter.
+    return (string.gsub(items, '%f[%d](' .. sequence .. ':%d+:%d+:)%a', '%1c'))
+end
+
 -- How many orders a client's items are, the lowest free slot up to the limit, and the newest order's sequence.
 local function places(items, limit)
     if not items then return 0, 1, nil end
+    if limit == 1 then return 1, nil, string.match(items, '^%d+') end
     local owned, newest, taken = 0, nil, {}
     for sequence, slot in string.gmatch(items, '(%d+):%d+:(%d+):%a') do
         owned = owned + 1

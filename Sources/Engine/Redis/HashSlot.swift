@@ -5,7 +5,8 @@ struct HashSlot: Hashable, Sendable {
     /// 0…16383.
     let rawValue: UInt16
 
-    /// The slot of a key. Only what is between the first `{` and the first `}` after it counts, when there is something.
+    /// The slot of a key. Only what is between the first `{` and the first `}` after it counts, when there is
+    /// something.
     init(of key: some StringProtocol) {
         let bytes = Array(key.utf8)
         var hashed = bytes[...]

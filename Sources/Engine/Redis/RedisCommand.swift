@@ -8,11 +8,11 @@ struct RedisCommand: Sendable {
     private var start: Int?
 
     /// A command of a name and arguments.
-    init(_ name: StaticString, _ arguments: String..., reserving capacity: Int = 128) {
+    init(_ name: String, _ arguments: String..., reserving capacity: Int = 128) {
         bytes = []
         bytes.reserveCapacity(capacity)
         bytes.append(contentsOf: repeatElement(0, count: RedisCommand.room))
-        append("\(name)")
+        append(name)
         for argument in arguments { append(argument) }
     }
 

@@ -69,8 +69,8 @@ final class RedisSocket {
 
     isolated deinit { close() }
 
-    /// Sends a command with the others of this turn; its reply comes to the owner, in order. False when the connection is
-    /// ending, and the command was dropped.
+    /// Sends a command with the others of this turn; its reply comes to the owner, in order. False when the connection
+    /// is ending, and the command was dropped.
     func send(_ command: borrowing RedisCommand) -> Bool {
         guard let context else { return false }
         return command.withBytes { redisAsyncFormattedCommand(context, replyCame, nil, $0, $1) } == REDIS_OK
@@ -169,7 +169,8 @@ private func connectEnded(_ context: UnsafePointer<redisAsyncContext>?, _ status
     withOwner(context?.pointee.data, as: RedisSocket.self) { $0.connected() }
 }
 
-/// A reply, which hiredis frees after this returns; nil when the connection ends, which `cleanup` tells for all of them.
+/// A reply, which hiredis frees after this returns; nil when the connection ends, which `cleanup` tells for all of
+/// them.
 private func replyCame(
     _ context: UnsafeMutablePointer<redisAsyncContext>?, _ reply: UnsafeMutableRawPointer?,
     _ privateData: UnsafeMutableRawPointer?

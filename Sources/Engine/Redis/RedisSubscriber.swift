@@ -107,12 +107,12 @@ final class RedisSubscriber {
             }
         }
         guard connection.isReady else { return }
-        subscribe(wanted)
         for names in unwanted.chunks(of: RedisSubscriber.channelsPerCommand) {
             var command = RedisCommand("UNSUBSCRIBE")
             for name in names { command.append(name) }
             connection.send(command, forEachChannel: Array(repeating: nil, count: names.count))
         }
+        subscribe(wanted)
     }
 
     private func subscribe(_ names: [String]) {

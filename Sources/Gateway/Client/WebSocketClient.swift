@@ -17,6 +17,7 @@ public final class WebSocketClient: ClientPeer {
     private var partial: [UInt8] = []
     private var outbox: [[UInt8]] = []
     private var reason: CloseReason?
+    private var isFrameSent = false
 
     /// Opens a WebSocket at a `ws://` URL.
     /// - Parameters:
@@ -73,11 +74,11 @@ public final class WebSocketClient: ClientPeer {
 
     /// Closes with a code. What waits to be sent is dropped.
     public func close(_ code: UInt16 = 1000, _ text: String = "") {
-        guard state == .open, let wsi else { return }
+        guard state == .open else { return }
         state = .closing
         reason = CloseReason(code: code, text: text, origin: .local)
         outbox = []
-        lws_callback_on_writable(wsi)
+        Turn.atEnd(.flush) { self.sendCloseFrame() }
     }
 
     /// Cuts the connection without a word.
@@ -96,7 +97,8 @@ public final class WebSocketClient: ClientPeer {
             closedByPeer(UnsafeRawBufferPointer(start: bytes, count: count))
             return 0
         case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
-            let words = String(decoding: UnsafeRawBufferPointer(start: bytes, count: bytes == nil ? 0 : count), as: UTF8.self)
+            let words = String(
+                decoding: UnsafeRawBufferPointer(start: bytes, count: bytes == nil ? 0 : count), as: UTF8.self)
             ended(GatewayError(description: "no WebSocket: \(words)", code: 0))
             return 0
         case LWS_CALLBACK_CLIENT_CLOSED, LWS_CALLBACK_WSI_DESTROY:
@@ -125,17 +127,20 @@ public final class WebSocketClient: ClientPeer {
 
     private func writable() -> Int32 {
         guard let wsi else { return -1 }
-        if state == .closing, let reason, reason.origin == .local {
-            guard lws_partial_buffered(wsi) == 0 else { return 0 }
-            var text = Array(reason.text.utf8.prefix(120))
-            lws_close_reason(wsi, lws_close_status(UInt32(reason.code)), &text, text.count)
-            return -1
-        }
+        if state == .closing { Turn.atEnd(.flush) { self.sendCloseFrame() } }
         while state == .open, !outbox.isEmpty, lws_partial_buffered(wsi) == 0 {
             guard Scratch.write(wsi, outbox.removeFirst(), LWS_WRITE_TEXT) else { return -1 }
         }
         if !outbox.isEmpty { lws_callback_on_writable(wsi) }
         return 0
+    }
+
+    private func sendCloseFrame() {
+        guard state == .closing, !isFrameSent, let wsi, let reason, reason.origin == .local,
+            lws_partial_buffered(wsi) == 0
+        else { return }
+        isFrameSent = true
+        startClosing(reason)
     }
 
     private func closedByPeer(_ payload: UnsafeRawBufferPointer) {

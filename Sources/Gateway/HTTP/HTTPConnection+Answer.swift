@@ -4,8 +4,10 @@ import Glibc
 import Model
 
 extension HTTPConnection {
-    /// What is handed to the library at once. More waits for the socket to be writable.
-    private static let pieceBytes = 65536
+    /// What is handed to the library at once: less than what is free in the buffer of a socket that is writable.
+    private static let pieceBytes = 16384
+    /// What is written on one connection before others get their turn.
+    private static let writtenAtOnce = 262_144
 
     /// Writes an answer of ours that fits into one piece. False when the connection is broken.
     func writeWhole(_ response: HTTPResponse, keepAlive: Bool) -> Bool {
@@ -40,47 +42,79 @@ extension HTTPConnection {
         var first = response.encodeHead(version: head.version, keepAlive: keepAlive, date: HTTPDate.now)
         var written = response.body.count
         if !omitBody {
-            written = min(response.body.count, max(0, HTTPConnection.pieceBytes - first.count))
+            written = min(response.body.count, HTTPConnection.pieceBytes)
             first.append(contentsOf: response.body[..<written])
         }
         self.head = nil
         outgoing = Outgoing(body: response.body, written: written, closesAfter: !keepAlive)
         enter(.writing, seconds: server.configuration.writeTimeoutSeconds)
         guard Scratch.write(wsi, first, LWS_WRITE_HTTP) else { return kill(hard: true) }
-        if advance() < 0 { kill() }
+        goOn()
     }
 
-    /// The socket takes more, or the library asks for some reason of its own.
-    func writable() -> Int32 {
-        guard let wsi, phase == .writing, let sending = outgoing else { return 0 }
-        if sending.written < sending.body.count && lws_partial_buffered(wsi) == 0 {
-            let end = min(sending.body.count, sending.written + HTTPConnection.pieceBytes)
-            guard Scratch.write(wsi, sending.body[sending.written..<end], LWS_WRITE_HTTP) else { return -1 }
-            outgoing?.written = end
-            enter(.writing, seconds: server.configuration.writeTimeoutSeconds)
+    /// Writes until the socket takes no more, and then waits for it; at the end goes on to the next request.
+    ///
+    /// The library is flow-controlled meanwhile, and so doesn't look at its sockets at all: its own wait for the socket
+    /// (`rops_handle_POLLIN_h1`, lib/roles/h1/ops-h1.c:612, returns before it serves POLLOUT) would never end, and without
+    /// flow control it would be woken all the time by whatever else the client sends. So the wait is ours, and no piece
+    /// is larger than what a writable socket takes for certain.
+    private func goOn() {
+        guard let wsi, phase == .writing, let body = outgoing?.body, var written = outgoing?.written else { return }
+        var writtenNow = 0
+        while written < body.count {
+            guard writtenNow < HTTPConnection.writtenAtOnce, lws_send_pipe_choked(wsi) == 0 else {
+                outgoing?.written = written
+                if writtenNow > 0 { enter(.writing, seconds: server.configuration.writeTimeoutSeconds) }
+                return awaitSocket(wsi)
+            }
+            let end = min(body.count, written + HTTPConnection.pieceBytes)
+            guard Scratch.write(wsi, body[written..<end], LWS_WRITE_HTTP) else { return kill(hard: true) }
+            writtenNow += end - written
+            written = end
         }
-        return advance()
-    }
-
-    /// Goes on after a write: to the next piece, the next request, or the end (-1).
-    private func advance() -> Int32 {
-        guard let wsi, let sending = outgoing else { return -1 }
-        if sending.written < sending.body.count || lws_partial_buffered(wsi) != 0 {
+        outgoing?.written = written
+        // Not to be expected, but for a lack of kernel memory; then the library has to be let look.
+        guard lws_partial_buffered(wsi) == 0 else {
+            lws_rx_flow_control(wsi, 1)
             lws_callback_on_writable(wsi)
-            return 0
+            return
         }
-        outgoing = nil
-        if sending.closesAfter || server.isDraining {
-            phase = .closing
-            return -1
+        completed()
+    }
+
+    /// Watches a duplicate of the socket: the library watches the socket itself.
+    private func awaitSocket(_ wsi: OpaquePointer) {
+        if let writability { return writability.watch() }
+        guard let watch = Writability(of: lws_get_socket_fd(wsi), { [weak self] in self?.goOn() }) else {
+            return kill(hard: true)
         }
-        enter(.waiting, seconds: server.configuration.idleHTTPSeconds)
-        guard lws_http_transaction_completed(wsi) == 0 else {
-            phase = .closing
-            return -1
-        }
-        lws_rx_flow_control(wsi, 1)
+        writability = watch
+        watch.watch()
+    }
+
+    /// The library sees the socket writable, which matters after a partial write only.
+    func writable() -> Int32 {
+        guard let wsi, phase == .writing, let outgoing, outgoing.written == outgoing.body.count,
+            lws_partial_buffered(wsi) == 0
+        else { return 0 }
+        // Not from within the callback: it may close the connection.
+        Turn.atEnd(.flush) { self.completed() }
         return 0
+    }
+
+    /// The answer is written. Runs outside of the library's callbacks.
+    private func completed() {
+        guard let wsi, phase == .writing, let answer = outgoing else { return }
+        (outgoing, writability) = (nil, nil)
+        if !answer.closesAfter && !server.isDraining {
+            enter(.waiting, seconds: server.configuration.idleHTTPSeconds)
+            if lws_http_transaction_completed(wsi) == 0 {
+                lws_rx_flow_control(wsi, 1)
+                return
+            }
+        }
+        phase = .closing
+        kill()
     }
 
     /// Ends a connection on which nothing is under way; the others end with their answer.

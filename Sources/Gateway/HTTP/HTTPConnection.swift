@@ -40,6 +40,9 @@ final class HTTPConnection: Peer {
     /// The part of an answer that is still to be written.
     var outgoing: Outgoing?
 
+    /// Waits for the socket to take more of it.
+    var writability: Writability?
+
     /// An answer's body, and how much of it is written.
     struct Outgoing {
         let body: [UInt8]
@@ -200,7 +203,7 @@ final class HTTPConnection: Peer {
         wsi = nil
         phase = .closing
         exchange += 1
-        (head, outgoing) = (nil, nil)
+        (head, outgoing, writability) = (nil, nil, nil)
         PeerTable.remove(self)
         server.left(self)
     }

@@ -36,7 +36,7 @@ final class StaticFiles {
     private static let cacheBytes = 16 << 20
     private nonisolated static let largestFile: Int64 = 8 << 20
     /// For how long a file that was looked at counts as unchanged.
-    private static let freshMilliseconds: Int64 = 500
+    static let freshMilliseconds: Int64 = 500
 
     nonisolated init(root: String) { self.root = root }
 

@@ -20,6 +20,18 @@ public class Peer {
     /// Looks at deadlines; called about once in ``GatewayConfiguration/sweepMilliseconds``.
     func sweep(_ now: Int64) {}
 
+    /// Begins a WebSocket's end with a close frame. Not from within one of its own events, and only when nothing is
+    /// buffered: the library would send that, and then hang up without the frame.
+    ///
+    /// To return -1 from the event of a writable socket would not do: this build of the library closes twice then, of
+    /// which the second drops the frame that the first prepared (`_DEBUG`, lib/core-net/service.c:715).
+    final func startClosing(_ reason: CloseReason) {
+        guard let wsi else { return }
+        var text = Array(reason.text.utf8.prefix(120))
+        lws_close_reason(wsi, lws_close_status(UInt32(reason.code)), &text, text.count)
+        lws_set_timeout(wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC)
+    }
+
     /// Closes the connection right away. Not from within one of its own events: return -1 there.
     ///
     /// What the library still has to send is lost only when `hard`; without, it gets 5 s more for it.

@@ -28,6 +28,10 @@ public final class WebSocketConnection: Peer {
 
     let server: GatewayServer
     private(set) var state = State.open
+    /// Whether a message is in the delegate's hands.
+    private var isReceiving = false
+    /// Whether a close frame is still to be sent.
+    private var isFrameOwed = false
     private var outbox: Box?
     /// The beginning of a message whose end has not come.
     private var partial: [UInt8] = []
@@ -97,9 +101,10 @@ public final class WebSocketConnection: Peer {
 
     /// Ends the connection with a close frame of any code.
     public func close(code: UInt16, _ text: String = "") {
-        guard state == .open, let wsi else { return }
+        guard state == .open else { return }
         beginClosing(CloseReason(code: code, text: text, origin: .local))
-        lws_callback_on_writable(wsi)
+        // The event in hand ends with the close frame.
+        if !isReceiving { Turn.atEnd(.flush) { self.sendCloseFrame() } }
     }
 
     /// Stops reading from the client, or goes on: the kernel's buffers, and then the client, do the waiting.
@@ -141,6 +146,8 @@ public final class WebSocketConnection: Peer {
     private func received(_ bytes: UnsafeRawBufferPointer) -> Int32 {
         guard state == .open, let wsi else { return 0 }
         heard()
+        isReceiving = true
+        defer { isReceiving = false }
         if lws_frame_is_binary(wsi) != 0 {
             close(.notText, "only text is spoken here")
             return closeNow()
@@ -168,8 +175,8 @@ public final class WebSocketConnection: Peer {
 
     private func writable() -> Int32 {
         guard let wsi else { return -1 }
-        if state == .closing { return reason?.reason.origin == .local ? closeNow() : 0 }
-        guard let outbox else { return 0 }
+        if state == .closing && isFrameOwed { Turn.atEnd(.flush) { self.sendCloseFrame() } }
+        guard state == .open, let outbox else { return 0 }
         var written = 0
         while written < WebSocketConnection.writtenAtOnce, lws_partial_buffered(wsi) == 0,
             let message = outbox.outbox.next()
@@ -177,8 +184,8 @@ public final class WebSocketConnection: Peer {
             written += message.count
             guard write(wsi, message) else { return -1 }
         }
-        // An encoder may have closed the connection.
-        guard state == .open else { return closeNow() }
+        // Unless an encoder has closed the connection.
+        guard state == .open else { return 0 }
         if outbox.outbox.isEmpty {
             self.outbox = nil
         } else {
@@ -190,14 +197,20 @@ public final class WebSocketConnection: Peer {
     /// Bytes for one connection before others get their turn.
     private static let writtenAtOnce = 65536
 
-    /// Called within an event of this connection: -1 with the close frame prepared when it is closing, else 0.
+    /// At the end of a received message: -1, with the close frame prepared, when the connection is to be closed.
     private func closeNow() -> Int32 {
-        guard state == .closing, let wsi, let reason = reason?.reason, reason.origin == .local else { return 0 }
-        // A close frame can't overtake the rest of a message. The library asks again when that is out.
-        guard lws_partial_buffered(wsi) == 0 else { return 0 }
+        guard isFrameOwed, let wsi, let reason = reason?.reason, lws_partial_buffered(wsi) == 0 else { return 0 }
+        isFrameOwed = false
         var text = Array(reason.text.utf8.prefix(120))
         lws_close_reason(wsi, lws_close_status(UInt32(reason.code)), &text, text.count)
         return -1
+    }
+
+    /// Sends the close frame, unless the rest of a message has to go first: then the library tells when that is out.
+    private func sendCloseFrame() {
+        guard isFrameOwed, let wsi, let reason = reason?.reason, lws_partial_buffered(wsi) == 0 else { return }
+        isFrameOwed = false
+        startClosing(reason)
     }
 
     private func closedByPeer(_ payload: UnsafeRawBufferPointer) {
@@ -209,6 +222,7 @@ public final class WebSocketConnection: Peer {
 
     private func beginClosing(_ reason: CloseReason) {
         state = .closing
+        isFrameOwed = reason.origin == .local
         self.reason = Ending(reason)
         outbox = nil
         partial = []

@@ -18,6 +18,9 @@ final class PostgresPool {
     /// How often a transaction that lost against another one is tried.
     private static let conflictAttempts = 5
 
+    /// How long a request waits for a connection while none can be made.
+    private static let outagePatience: Int64 = 1000
+
     /// A place for a connection.
     @LoopActor
     private final class Slot {
@@ -95,6 +98,9 @@ final class PostgresPool {
         if let connection = leastLoaded {
             connection.send(request)
         } else if waiting.count < Self.waitingLimit {
+            // While the database is known to be away, waiting long for it helps nobody.
+            let patience = lastFailure == nil ? timeout : min(timeout, Self.outagePatience)
+            request.connectDeadline = min(request.deadline, EventLoop.monotonicMilliseconds + patience)
             waiting.append(request)
             watchExpiry()
         } else {
@@ -157,14 +163,15 @@ final class PostgresPool {
     // MARK: Waiting
 
     private func watchExpiry() {
-        guard !expiry.isRunning, let earliest = waiting.map(\.deadline).min() else { return }
+        // Started anew each time: whoever came last may be the least patient.
+        guard let earliest = waiting.map(\.connectDeadline).min() else { return }
         expiry.start(after: earliest - EventLoop.monotonicMilliseconds) { [weak self] in self?.expire() }
     }
 
     private func expire() {
         let now = EventLoop.monotonicMilliseconds
-        let expired = waiting.filter { $0.deadline <= now }
-        waiting.removeAll { $0.deadline <= now }
+        let expired = waiting.filter { $0.connectDeadline <= now }
+        waiting.removeAll { $0.connectDeadline <= now }
         for request in expired { request.fail(noConnection("no connection in time")) }
         watchExpiry()
     }

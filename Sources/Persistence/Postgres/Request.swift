@@ -9,6 +9,8 @@ final class Request {
     let statements: [Statement]
     /// When whoever asked stops waiting, by the loop's clock.
     let deadline: Int64
+    /// When it stops waiting for a connection; set by the pool while it does.
+    var connectDeadline: Int64
     private var results: [QueryResult] = []
     private var failure: DatabaseError?
     private var continuation: CheckedContinuation<[QueryResult], any Error>?
@@ -19,6 +21,7 @@ final class Request {
     ) {
         self.statements = statements
         self.deadline = deadline
+        connectDeadline = deadline
         self.continuation = continuation
     }
 

@@ -6,7 +6,9 @@ struct Statement: Sendable {
     let sql: StaticString
     let parameters: [Parameter]
 
-    init(_ sql: StaticString, _ parameters: Parameter...) {
+    init(_ sql: StaticString, _ parameters: Parameter...) { self.init(sql, parameters: parameters) }
+
+    init(_ sql: StaticString, parameters: [Parameter]) {
         self.sql = sql
         self.parameters = parameters
     }

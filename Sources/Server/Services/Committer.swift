@@ -30,7 +30,7 @@ final class Committer {
     private static let parallelSales = 4
     private static let sweepMilliseconds: Int64 = 1000
     /// Entries that a committer had for this long without settling are taken over by another.
-    private static let takeOverIdleMilliseconds: Int64 = 15_000
+    private static let takeOverIdleMilliseconds: Int64 = 5_000
 
     init(engine: Engine, store: Store, metrics: Metrics, log: Log, consumer: String, batchSize: Int) {
         self.engine = engine
@@ -75,7 +75,7 @@ final class Committer {
         guard !isSweeping, !isStopping, engine.isConnected else { return }
         isSweeping = true
         defer { isSweeping = false }
-        let looksEverywhere = sweeps % 5 == 0
+        let looksEverywhere = sweeps % 2 == 0
         sweeps += 1
         if looksEverywhere, let sales = try? await store.activeSales() {
             let active = Set(sales.map(\.sale.id))

@@ -189,23 +189,25 @@ final class Session {
         }
     }
 
+    /// Reads the log until that works: while Redis is away, outcomes wait in the cursor, and the client keeps its
+    /// connection.
     private func readLog(after offset: Int64) async {
         guard let client = presence?.client else { return }
-        do {
-            let (last, outcomes) = try await hub.engine.outcomes(of: client, after: offset)
-            guard state == .connected else { return }
-            let (action, skipped) = cursor.read(outcomes, last: last)
-            if skipped {
-                for outcome in await hub.presentTruth(of: client) {
-                    reply(ServerFrame.outcome(outcome, offset: nil))
+        var backoff = Backoff(base: 100, cap: 2000)
+        while state == .connected {
+            do {
+                let (last, outcomes) = try await hub.engine.outcomes(of: client, after: offset)
+                guard state == .connected else { return }
+                let (action, skipped) = cursor.read(outcomes, last: last)
+                if skipped {
+                    for outcome in await hub.presentTruth(of: client) {
+                        reply(ServerFrame.outcome(outcome, offset: nil))
+                    }
                 }
+                return perform(action)
+            } catch {
+                await EventLoop.sleep(milliseconds: backoff.next())
             }
-            perform(action)
-        } catch {
-            cursor.readFailed()
-            guard state == .connected else { return }
-            // Without the log nothing can be told in order. The client comes back and resumes.
-            close(.goingAway, "reconnect")
         }
     }
 

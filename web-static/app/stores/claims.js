@@ -2,15 +2,21 @@
  * The signed-in buyer's claims: what was asked, what was answered, and what became of it.
  *
  * @typedef {"accepted" | "confirmed" | "failed" | "cancelled"} OrderStatus
- * @typedef {{order: string, ticket: number | null, status: OrderStatus, reason: string | null,
- *            times: Partial<Record<"asked" | OrderStatus, number>>}} Order
+ * @typedef {object} Order
+ * @property {string} order its id
+ * @property {number | null} ticket
+ * @property {OrderStatus} status
+ * @property {string | null} reason
+ * @property {Partial<Record<"asked" | OrderStatus, number>>} times by `performance.now()`, of what was seen here
+ *
  * @typedef {object} Claim what is known for one sale
  * @property {Order[]} orders oldest first
+ * @property {boolean} isLoaded the server was asked what it knows: without that, no orders does not mean none
  * @property {boolean} isAsking a claim is out and not decided
  * @property {string | null} obstacle why it is not decided yet: a code such as `unavailable`
  * @property {{outcome: string} | null} refusal the newest answer, if it was a refusal
+ * @property {number | null} askedAt when the newest claim was made here; null once it has its order
  */
-import { clock } from "../clock.js";
 import { path } from "../rest.js";
 import { Signal } from "../signal.js";
 import { live } from "./live.js";
@@ -34,7 +40,7 @@ class Claims extends Signal {
   /** @returns {Claim} */
   of(sale) {
     const key = String(sale);
-    if (!this.#bySale.has(key)) this.#bySale.set(key, { orders: [], isAsking: false, obstacle: null, refusal: null });
+    if (!this.#bySale.has(key)) this.#bySale.set(key, empty());
     return this.#bySale.get(key);
   }
 
@@ -63,6 +69,8 @@ class Claims extends Signal {
       const order = await session.call("GET", path`api/orders/${id}`);
       if (isNews(id)) this.#record(sale, { ...order, order: id });
     }
+    if (this.#userId !== userId) return;
+    this.of(sale).isLoaded = true;
     this.#askAgain(sale);
     this.tell();
   }
@@ -71,11 +79,13 @@ class Claims extends Signal {
   async ask(sale) {
     const claim = this.of(sale);
     if (claim.isAsking || !live.dibs) return;
-    Object.assign(claim, { isAsking: true, obstacle: null, refusal: null, askedAt: clock.now() });
+    live.reconnect();
+    Object.assign(claim, { isAsking: true, obstacle: null, refusal: null, askedAt: performance.now() });
     this.tell();
     try {
       const result = await live.dibs.claim(sale);
-      if (result.outcome !== "accepted") claim.refusal = result;
+      if (result.outcome === "accepted") this.#result(result);
+      else claim.refusal = result;
       if (result.outcome === "duplicate") this.load(sale).catch(() => {});
       claim.isAsking = false;
       claim.obstacle = null;
@@ -135,15 +145,19 @@ class Claims extends Signal {
     if (!known) {
       known = { order: String(order), ticket: null, status, reason: null, times: {} };
       if (claim.askedAt) known.times.asked = claim.askedAt;
+      claim.askedAt = null;
       claim.orders.push(known);
       rememberOrder(this.#userId, sale, order);
     }
     known.ticket = ticket ?? known.ticket;
     known.reason = reason ?? null;
     known.status = status;
-    if (known.times.asked) known.times[status] ??= clock.now();
+    if (known.times.asked) known.times[status] ??= performance.now();
   }
 }
+
+/** @returns {Claim} */
+const empty = () => ({ orders: [], isLoaded: false, isAsking: false, obstacle: null, refusal: null, askedAt: null });
 
 /**
  * `GET …/claims/{userId}` tells of one order. Where a buyer may have several, the ids of those seen here let a reload

@@ -16,6 +16,13 @@ class Live extends Signal {
     return this.dibs?.state ?? "closed";
   }
 
+  /** After the connection was ended for good, by the server or by an error. Does nothing otherwise. */
+  reconnect() {
+    if (this.dibs?.state !== "closed") return;
+    this.dibs.open();
+    this.tell();
+  }
+
   follow() {
     session.listen(() => this.#follow());
     this.#follow();

@@ -1,0 +1,274 @@
+import Engine
+import EventLoop
+import Model
+import TestServices
+import Testing
+
+/// What happens when Redis is away, slow, or asks for something.
+@Suite struct ConnectionTests {
+    private static let alice = ClientID(trusted: "alice")
+
+    @Test func comesBackAfterARestart() async throws {
+        try await onLoop {
+            var options = RedisServer.Options()
+            options.isPersistent = true
+            let fixture = try await EngineFixture(options)
+            let sale = try await fixture.sale(quantity: 10)
+            let heard = Heard<ClientEvent>()
+            let changes = Heard<SaleEvent>()
+            let ofClient = try await fixture.engine.subscribe(client: ConnectionTests.alice) { heard.hear($0) }
+            let ofSale = try await fixture.engine.subscribe(sale: sale) { changes.hear($0) }
+            let accepted = try #require(try await fixture.claim("alice", on: sale).acceptance)
+            let epoch = fixture.engine.dataEpoch
+            #expect(epoch != nil)
+
+            // In flight when it dies: the server is suspended first, so that it can't have answered.
+            fixture.server.suspend()
+            let inFlight = EventLoop.task { () async -> Bool in
+                do {
+                    _ = try await fixture.claim("bob", on: sale)
+                    return false
+                } catch { return error is Outage }
+            }
+            await EventLoop.nextTurn()
+            await fixture.server.kill()
+            #expect(await inFlight.value)
+            await #expect(throws: Outage.self) { try await fixture.engine.ping() }
+            await #expect(throws: Outage.self) {
+                _ = try await fixture.engine.subscribe(client: ClientID(trusted: "late")) { _ in }
+            }
+            #expect(!fixture.engine.isConnected)
+
+            try await fixture.server.restart(keepingData: true)
+            await fixture.engine.waitUntilConnected()
+            #expect(fixture.engine.dataEpoch == epoch)
+            await heard.wait(for: 1)
+            await changes.wait(for: 2)
+            #expect(heard.events == [.renewed])
+            #expect(changes.events.last == .renewed)
+            #expect(try await fixture.claim("alice", on: sale) == .refused(.duplicate, order: accepted.order))
+            _ = try await fixture.claim("carol", on: sale)
+            _ = try await fixture.engine.tell([
+                (ConnectionTests.alice, .order(accepted.order, .confirmed, reason: nil))
+            ])
+            await heard.wait(for: 2)
+            await changes.wait(for: 3)
+            _ = try await fixture.balance(sale)
+
+            // Without its data it is another.
+            try await fixture.server.restart(keepingData: false)
+            await heard.wait(for: 3)
+            await fixture.engine.waitUntilConnected()
+            #expect(fixture.engine.dataEpoch != epoch)
+            #expect(try await fixture.claim("alice", on: sale) == .unknownSale)
+            ofClient.cancel()
+            ofSale.cancel()
+            await fixture.engine.stop()
+            await #expect(throws: Outage.self) { try await fixture.engine.ping() }
+        }
+    }
+
+    @Test func aHungRedisIsAnOutage() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture { $0.replyTimeoutMilliseconds = 200 }
+            let sale = try await fixture.sale(quantity: 10)
+            fixture.server.suspend()
+            let began = EventLoop.nanoseconds
+            await #expect(throws: Outage.self) { _ = try await fixture.claim("a", on: sale) }
+            let took = (EventLoop.nanoseconds - began) / 1_000_000
+            #expect(took >= 190)
+            #expect(took < 1500)
+            // Connecting to it takes as little: the socket is there, nobody answers.
+            await #expect(throws: Outage.self) { try await fixture.engine.ping() }
+            fixture.server.resume()
+            await fixture.engine.waitUntilConnected()
+            // What was sent before it hung was executed, and is not sent again by itself.
+            let decision = try await fixture.claim("a", on: sale)
+            let inspection = try await fixture.balance(sale)
+            if case .refused(.duplicate, _) = decision {
+                #expect(inspection.ownedTickets == 1)
+            } else {
+                #expect(decision.acceptance?.ticket == 1)
+            }
+        }
+    }
+
+    @Test func asksForAPassword() async throws {
+        try await onLoop {
+            var options = RedisServer.Options()
+            options.password = "p@ss:w/rd"
+            options.arguments = ["--port", "0"]
+            let server = try await RedisServer.start(options)
+            let path = server.socketPath
+            @LoopActor func engine(_ password: String?, user: String? = nil) -> Engine {
+                let url = RedisURL(
+                    endpoint: .unix(path: path), user: user, password: password, database: 3)
+                return Engine(EngineConfiguration(url: url), log: .none)
+            }
+            let right = engine("p@ss:w/rd")
+            right.start()
+            await right.waitUntilConnected()
+            try await right.register(EngineFixture.state(1, quantity: 1), epoch: 1)
+            let named = engine("p@ss:w/rd", user: "default")
+            named.start()
+            await named.waitUntilConnected()
+            #expect(try await named.state(of: SaleID(1)) != nil)
+            #expect(right.dataEpoch == named.dataEpoch)
+            let refused = Heard<String>()
+            let wrong = Engine(
+                EngineConfiguration(
+                    url: RedisURL(endpoint: .unix(path: path), password: "secret-guess")),
+                log: Log { _, event, fields in
+                    EventLoop.task { refused.hear("\(event) \(fields)") }
+                })
+            wrong.start()
+            await refused.wait(for: 2)
+            #expect(refused.events.allSatisfy { $0.contains("WRONGPASS") && !$0.contains("secret-guess") })
+            #expect(!wrong.isConnected)
+            await #expect(throws: Outage.self) { try await wrong.ping() }
+            await wrong.stop()
+            await right.stop()
+            await named.stop()
+        }
+    }
+
+    @Test func databasesAreApart() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            _ = try await fixture.sale(quantity: 1)
+            let other = Engine(
+                EngineConfiguration(url: try RedisURL(fixture.server.url + "?db=5")), log: .none)
+            other.start()
+            await other.waitUntilConnected()
+            #expect(try await other.state(of: SaleID(1)) == nil)
+            #expect(other.dataEpoch != fixture.engine.dataEpoch)
+            await other.stop()
+        }
+    }
+
+    @Test func aFlushedLibraryIsLoadedAgain() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 10)
+            _ = try await fixture.redis("FUNCTION", "FLUSH")
+            #expect(try await fixture.claim("a", on: sale).acceptance?.ticket == 1)
+        }
+    }
+
+    @Test func outOfMemoryIsAnOutageButSettlingWorks() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 10)
+            let accepted = try #require(try await fixture.claim("alice", on: sale).acceptance)
+            let orders = try await fixture.engine.readOrders(of: sale, consumer: "one", count: 10)
+            _ = try await fixture.redis("CONFIG", "SET", "maxmemory", "1")
+            await #expect(throws: Outage.self) { _ = try await fixture.claim("bob", on: sale) }
+            try await fixture.engine.settle(orders.map { Settlement(order: $0, status: .confirmed) })
+            try await fixture.engine.release([
+                ReleasedOrder(order: accepted.order, client: ConnectionTests.alice)
+            ])
+            _ = try await fixture.redis("CONFIG", "SET", "maxmemory", "0")
+            #expect(try await fixture.balance(sale).state.remaining == 10)
+        }
+    }
+
+    @Test func aReplicaIsLeft() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 10)
+            _ = try await fixture.redis("REPLICAOF", "127.0.0.1", "1")
+            await #expect(throws: Outage.self) { _ = try await fixture.claim("a", on: sale) }
+            _ = try await fixture.redis("REPLICAOF", "NO", "ONE")
+            await fixture.engine.waitUntilConnected()
+            #expect(try await fixture.claim("a", on: sale).acceptance != nil)
+        }
+    }
+
+    @Test func startsBeforeRedis() async throws {
+        try await onLoop {
+            let server = try await RedisServer.start()
+            await server.stop()
+            let engine = Engine(EngineConfiguration(url: try RedisURL(server.url)), log: .none)
+            engine.start()
+            await #expect(throws: Outage.self) { try await engine.ping() }
+            try await server.restart(keepingData: true)
+            await engine.waitUntilConnected()
+            try await engine.ping()
+            await engine.stop()
+        }
+    }
+
+    @Test func byNameOverTCP() async throws {
+        try await onLoop {
+            let port = try freePort()
+            var options = RedisServer.Options()
+            options.arguments = ["--port", "\(port)", "--bind", "127.0.0.1", "::1"]
+            let server = try await RedisServer.start(options)
+            let engine = Engine(
+                EngineConfiguration(url: try RedisURL("redis://localhost:\(port)/1")), log: .none)
+            engine.start()
+            await engine.waitUntilConnected()
+            try await engine.ping()
+            // Nobody listens any more: each try fails, and another comes.
+            await server.kill()
+            await EventLoop.nextTurn()
+            try await server.restart(keepingData: true)
+            await engine.waitUntilConnected()
+            await engine.stop()
+        }
+    }
+
+    @Test func manyListenersAndChannels() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let heard = Heard<String>()
+            let clients = (1...3000).map { ClientID(trusted: "c\($0)") }
+            let tasks = clients.map { client in
+                EventLoop.task { () async -> Subscription? in
+                    try? await fixture.engine.subscribe(client: client) { _ in heard.hear(client.rawValue) }
+                }
+            }
+            var subscriptions: [Subscription?] = []
+            for task in tasks { subscriptions.append(await task.value) }
+            #expect(subscriptions.allSatisfy { $0 != nil })
+            #expect(try await fixture.redis("PUBSUB", "NUMSUB", "dibs:{client:c7}") == "1")
+            let second = try await fixture.engine.subscribe(client: clients[6]) { _ in heard.hear("second") }
+            #expect(try await fixture.redis("PUBSUB", "NUMSUB", "dibs:{client:c7}") == "1")
+            let outcome = Outcome.order(OrderID(sale: SaleID(1), sequence: 1), .confirmed, reason: nil)
+            _ = try await fixture.engine.tell([(clients[6], outcome)])
+            await heard.wait(for: 2)
+            #expect(heard.events == ["c7", "second"])
+            // The first goes, the second still hears; both gone, Redis is told.
+            subscriptions[6]?.cancel()
+            subscriptions[6]?.cancel()
+            _ = try await fixture.engine.tell([
+                (clients[6], .order(OrderID(sale: SaleID(1), sequence: 2), .confirmed, reason: nil))
+            ])
+            await heard.wait(for: 3)
+            #expect(heard.events.last == "second")
+            second.cancel()
+            for subscription in subscriptions { subscription?.cancel() }
+            // Redis answers in order: with this confirmed, it knows of all that were cancelled.
+            let fence = try await fixture.engine.subscribe(client: ConnectionTests.alice) { _ in }
+            #expect(try await fixture.redis("PUBSUB", "NUMSUB", "dibs:{client:c7}") == "0")
+            let last = try await fixture.engine.subscribe(client: clients[6]) { _ in heard.hear("last") }
+            #expect(try await fixture.redis("PUBSUB", "NUMSUB", "dibs:{client:c8}") == "0")
+            _ = try await fixture.engine.tell([
+                (clients[6], .order(OrderID(sale: SaleID(1), sequence: 3), .confirmed, reason: nil))
+            ])
+            await heard.wait(for: 4)
+            #expect(heard.events.last == "last")
+            last.cancel()
+            // Let go of is as good as cancelled; cancelled and wanted again in one turn is neither.
+            var dropped: Subscription? = try await fixture.engine.subscribe(client: clients[1]) { _ in }
+            dropped = nil
+            let kept = try await fixture.engine.subscribe(client: clients[6]) { _ in heard.hear("kept") }
+            try await fixture.engine.subscribe(client: clients[2]) { _ in }.cancel()
+            #expect(try await fixture.redis("PUBSUB", "NUMSUB", "dibs:{client:c2}") == "0")
+            #expect(try await fixture.redis("PUBSUB", "NUMSUB", "dibs:{client:c7}") == "1")
+            #expect(dropped == nil)
+            kept.cancel()
+            fence.cancel()
+        }
+    }
+}

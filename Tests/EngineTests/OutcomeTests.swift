@@ -1,0 +1,94 @@
+import Engine
+import EventLoop
+import Model
+import TestServices
+import Testing
+
+/// Clients' logs, and telling.
+@Suite struct OutcomeTests {
+    private static let alice = ClientID(trusted: "alice")
+
+    private static func accepted(_ sequence: Int64, sale: Int64 = 1) -> Outcome {
+        .accepted(order: OrderID(sale: SaleID(sale), sequence: sequence), ticket: sequence, remaining: 5)
+    }
+
+    @Test func offsetsRiseByOneAndTellingTwiceAddsNothing() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let other = try await fixture.another()
+            let heard = Heard<ClientEvent>()
+            let subscription = try await other.subscribe(client: OutcomeTests.alice) { heard.hear($0) }
+            let one = OutcomeTests.accepted(1)
+            let two = Outcome.order(OrderID(sale: SaleID(1), sequence: 1), .failed, reason: "insufficient_points")
+            #expect(try await fixture.engine.tell([(OutcomeTests.alice, one)]) == [1])
+            #expect(try await other.tell([(OutcomeTests.alice, one), (OutcomeTests.alice, two)]) == [1, 2])
+            #expect(try await fixture.engine.tell([(OutcomeTests.alice, two), (OutcomeTests.alice, one)]) == [2, 1])
+            let log = try await fixture.engine.outcomes(of: OutcomeTests.alice, after: 0)
+            #expect(log.last == 2)
+            let expected = [LoggedOutcome(offset: 1, outcome: one), LoggedOutcome(offset: 2, outcome: two)]
+            #expect(log.outcomes == expected)
+            #expect(try await fixture.engine.outcomes(of: OutcomeTests.alice, after: 1).outcomes == [expected[1]])
+            #expect(try await fixture.engine.outcomes(of: OutcomeTests.alice, after: 2).outcomes.isEmpty)
+            #expect(try await fixture.engine.outcomes(of: OutcomeTests.alice, after: 9).last == 2)
+            let nobody = try await fixture.engine.outcomes(of: ClientID(trusted: "nobody"), after: 0)
+            #expect(nobody.last == 0)
+            #expect(nobody.outcomes.isEmpty)
+            // Published once each: the one told after them comes next.
+            _ = try await fixture.engine.tell([(OutcomeTests.alice, OutcomeTests.accepted(3))])
+            await heard.wait(for: 3)
+            #expect(
+                heard.events == expected.map { .outcome($0) } + [
+                    .outcome(LoggedOutcome(offset: 3, outcome: OutcomeTests.accepted(3)))
+                ])
+            subscription.cancel()
+            await other.stop()
+        }
+    }
+
+    @Test func manyClientsInOneTurn() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let clients = (1...700).map { ClientID(trusted: "c\($0)") }
+            let tasks = clients.map { client in
+                EventLoop.task { () async -> [Int64]? in
+                    try? await fixture.engine.tell([
+                        (client, OutcomeTests.accepted(1)), (OutcomeTests.alice, OutcomeTests.accepted(1)),
+                        (client, OutcomeTests.accepted(2)),
+                    ])
+                }
+            }
+            for task in tasks { #expect(await task.value == [1, 1, 2]) }
+            #expect(try await fixture.engine.outcomes(of: OutcomeTests.alice, after: 0).last == 1)
+            #expect(try await fixture.engine.tell([]).isEmpty)
+        }
+    }
+
+    @Test func theLogIsBounded() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture { $0.outcomeLimit = 4 }
+            for sequence in 1...10 {
+                let offsets = try await fixture.engine.tell([
+                    (OutcomeTests.alice, OutcomeTests.accepted(Int64(sequence)))
+                ])
+                #expect(offsets == [Int64(sequence)])
+            }
+            let log = try await fixture.engine.outcomes(of: OutcomeTests.alice, after: 0)
+            #expect(log.last == 10)
+            #expect(log.outcomes.map(\.offset) == [7, 8, 9, 10])
+            #expect(try await fixture.redis("HLEN", "dibs:{client:alice}") == "9")
+            let life = try #require(Int64(try await fixture.redis("TTL", "dibs:{client:alice}")))
+            #expect((172_000...172_800).contains(life))
+        }
+    }
+
+    @Test func readingRenewsTheLog() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            _ = try await fixture.engine.tell([(OutcomeTests.alice, OutcomeTests.accepted(1))])
+            _ = try await fixture.redis("EXPIRE", "dibs:{client:alice}", "10")
+            _ = try await fixture.engine.outcomes(of: OutcomeTests.alice, after: 1)
+            let life = try #require(Int64(try await fixture.redis("TTL", "dibs:{client:alice}")))
+            #expect(life > 172_000)
+        }
+    }
+}

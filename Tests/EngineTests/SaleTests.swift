@@ -1,0 +1,185 @@
+import Engine
+import EventLoop
+import Model
+import TestServices
+import Testing
+
+/// Registering, windows, rebuilding, and what the channels say.
+@Suite struct SaleTests {
+    @Test func whatWasRegisteredComesBack() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let plain = EngineFixture.state(1, quantity: 10, limit: 3, reject: 7)
+            let sale = plain.sale
+            let roomy = SaleState(
+                sale: Sale(
+                    id: SaleID(2), name: "with \"a\" room\n", quantity: 1, price: 0, perClientLimit: 1, room: "main",
+                    rejectPercent: 0), window: plain.window, remaining: 1)
+            try await fixture.engine.register(plain, epoch: 1)
+            try await fixture.engine.register(roomy, epoch: 1)
+            let states = try await fixture.engine.states(of: [SaleID(1), SaleID(2), SaleID(3)])
+            #expect(states == [SaleID(1): plain, SaleID(2): roomy])
+            #expect(states[SaleID(1)]?.sale == sale)
+            // Again, or as in an older epoch: nothing changes.
+            _ = try await fixture.claim("a", on: SaleID(1))
+            try await fixture.engine.register(plain, epoch: 1)
+            try await fixture.engine.register(plain, epoch: 0)
+            #expect(try await fixture.engine.state(of: SaleID(1))?.remaining == 9)
+            #expect(try await fixture.engine.states(of: []).isEmpty)
+        }
+    }
+
+    @Test func watchersHearOfEveryChange() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let other = try await fixture.another()
+            let heard = Heard<SaleEvent>()
+            let sales = Heard<SalesEvent>()
+            let id = SaleID(1)
+            let ofSale = try await other.subscribe(sale: id) { heard.hear($0) }
+            let ofAll = try await other.subscribeSales { sales.hear($0) }
+            let sale = try await fixture.sale(quantity: 2)
+            let accepted = try #require(try await fixture.claim("a", on: sale).acceptance)
+            _ = try await fixture.claim("a", on: sale)
+            try await fixture.engine.release([ReleasedOrder(order: accepted.order, client: ClientID(trusted: "a"))])
+            var window = EngineFixture.state(1, quantity: 2).window
+            window.version = 2
+            _ = try await fixture.engine.setWindow(window, of: sale)
+            await heard.wait(for: 4)
+            let base = SaleEpoch.base(1)
+            #expect(
+                heard.events == [
+                    .changed(left: 2, version: 1, event: base), .changed(left: 1, version: 1, event: base + 1),
+                    .changed(left: 2, version: 1, event: base + 2), .changed(left: 2, version: 2, event: base + 3),
+                ])
+            await sales.wait(for: 2)
+            #expect(sales.events == [.changed(id), .changed(id)])
+            ofSale.cancel()
+            ofAll.cancel()
+            await other.stop()
+        }
+    }
+
+    @Test func rebuiltFromPostgreSQL() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let id = SaleID(1)
+            let state = EngineFixture.state(1, quantity: 2000, limit: 2)
+            // Every other ticket up to 1,500, two to a client.
+            let orders = (0..<750).map { (index: Int) -> LiveOrder in
+                LiveOrder(
+                    order: OrderID(sale: id, sequence: SaleEpoch.base(1) + Int64(index) + 1),
+                    client: ClientID(trusted: "c\(index / 2)"), ticket: Int64(index) * 2 + 2,
+                    slot: Int64(index % 2) + 1, key: index == 0 ? IdempotencyKey("k") : nil,
+                    isConfirmed: index != 1)
+            }
+            var counts = Counts()
+            counts[.requests] = 900
+            counts[.accepted] = 800
+            counts[.refused(.soldOut)] = 100
+            let first = Timestamp(milliseconds: EngineFixture.opening + 1)
+            let rebuilt = try await fixture.engine.rebuild(
+                state, epoch: 2, lastSequence: SaleEpoch.base(2) + 10, orders: orders, counts: counts,
+                firstClaimAt: first, soldOutAt: nil)
+            #expect(rebuilt)
+            let inspection = try await fixture.balance(id)
+            #expect(inspection.epoch == 2)
+            #expect(inspection.counts == counts)
+            #expect(inspection.firstClaimAt == first)
+            #expect(inspection.soldOutAt == nil)
+            #expect(inspection.ownedTickets == 750)
+            #expect(inspection.returnedTickets == 750)
+            #expect(inspection.highestTicket == 1500)
+            #expect(inspection.lastSequence == SaleEpoch.base(2) + 10)
+            let live = try await fixture.engine.liveOrders(of: ClientID(trusted: "c0"), in: id)
+            #expect(live.map(\.ticket) == [2, 4])
+            #expect(live.map(\.isConfirmed) == [true, false])
+            #expect(
+                try await fixture.claim("c0", on: id, key: "k")
+                    == .repeated(Acceptance(order: orders[0].order, ticket: 2, remaining: nil)))
+            #expect(try await fixture.claim("c0", on: id) == .refused(.duplicate, order: orders[1].order))
+            // Everything that is free gets sold: first what lies between, then what is fresh.
+            let accepted = try await fixture.claims((1...2000).map { "n\($0)" }, on: id).compactMap(\.acceptance)
+            #expect(accepted.count == 1250)
+            #expect(accepted.first?.order.sequence == SaleEpoch.base(2) + 11)
+            #expect(accepted.prefix(2).map(\.ticket) == [1, 3])
+            #expect(Set(accepted.map(\.ticket)).union(orders.map(\.ticket)) == Set(1...2000))
+            // Known in this epoch: nobody rebuilds it again.
+            let again = try await fixture.engine.rebuild(
+                state, epoch: 2, lastSequence: 0, orders: [], counts: Counts(), firstClaimAt: nil, soldOutAt: nil)
+            #expect(!again)
+        }
+    }
+
+    @Test func onlyOneRebuilds() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let id = SaleID(1)
+            let state = EngineFixture.state(1, quantity: 5)
+            let sale = try await fixture.sale(quantity: 5)
+            let accepted = try #require(try await fixture.claim("a", on: sale).acceptance)
+            let other = try await fixture.another()
+            let snapshot = SaleSnapshot(state: state, lastSequence: 0, orders: [])
+            let rebuilt = try await fixture.engine.rebuild(id, epoch: 2) { () async throws(Outage) in
+                // Meanwhile nothing is decided, nobody else rebuilds or registers, and what goes back comes again.
+                #expect(try await other.rebuild(id, epoch: 2) { snapshot } == false)
+                try await other.register(state, epoch: 2)
+                #expect(try await other.state(of: id) == nil)
+                #expect(
+                    try await other.claim(Claim(client: ClientID(trusted: "b"), roll: 0), on: id) == .unknownSale)
+                await #expect(throws: Outage.self) {
+                    try await other.release([
+                        ReleasedOrder(order: accepted.order, client: ClientID(trusted: "a"))
+                    ])
+                }
+                return snapshot
+            }
+            #expect(rebuilt)
+            // The order of the older epoch is still in the stream, and its settlement returns nothing.
+            let old = try await other.readOrders(of: id, consumer: "one", count: 10)
+            #expect(old.map(\.epoch) == [1])
+            #expect(try await fixture.claim("b", on: id).acceptance?.ticket == 1)
+            try await other.settle(old.map { Settlement(order: $0, status: .failed) })
+            let inspection = try await fixture.balance(id)
+            #expect(inspection.state.remaining == 4)
+            #expect(inspection.unsettled == 1)
+            await other.stop()
+        }
+    }
+
+    @Test func aStreamThatOutlivedItsSale() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 5)
+            let first = try #require(try await fixture.claim("a", on: sale).acceptance)
+            // In the same epoch, as after a PostgreSQL that was made anew.
+            try await fixture.redis("DEL", "dibs:{sale:1}", "dibs:{sale:1}:clients")
+            _ = try await fixture.sale(quantity: 5)
+            let second = try #require(try await fixture.claim("a", on: sale).acceptance)
+            #expect(second.order.sequence == first.order.sequence + 1)
+        }
+    }
+
+    @Test func revocations() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let other = try await fixture.another()
+            let heard = Heard<RevocationEvent>()
+            let subscription = try await other.subscribeRevocations { heard.hear($0) }
+            let soon = Timestamp(milliseconds: EngineFixture.opening + 1000)
+            let later = Timestamp(milliseconds: EngineFixture.opening + 2000)
+            try await fixture.engine.revoke(tokenID: "one two", until: soon)
+            try await fixture.engine.revoke(tokenID: "three", until: later)
+            await heard.wait(for: 2)
+            #expect(
+                heard.events == [
+                    .revoked(tokenID: "one two", until: soon), .revoked(tokenID: "three", until: later),
+                ])
+            #expect(try await other.revokedTokens() == ["one two": soon, "three": later])
+            fixture.clock.now = Timestamp(milliseconds: EngineFixture.opening + 1001)
+            #expect(try await other.revokedTokens() == ["three": later])
+            subscription.cancel()
+            await other.stop()
+        }
+    }
+}

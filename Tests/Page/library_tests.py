@@ -1,0 +1,27 @@
+"""`dibs.js` and `outcome-log.js` by themselves, in the browser, against a WebSocket that the test plays."""
+
+import pathlib
+
+from harness import test
+
+CHECKS = (pathlib.Path(__file__).parent / "library_checks.js").read_text()
+NAMES = ["outcomesInOrder", "outcomesOvertaking", "outcomesNotRecovered", "holeSkipped", "closeCodes",
+         "resumesAfterALostConnection", "tellsTheTruthWithoutOffsets", "repeatsAnUndecidedClaim",
+         "keepsTheKeyOverAReload",
+         "answersByIdEvenWhenAlreadyTold", "badTokenEndsIt",
+         "goneAwayComesBack", "watchesAgain", "missingOutcomeIsAskedFor", "deadConnectionIsLeft", "closingIsNotANo"]
+
+
+def library_test(name):
+    def check(world):
+        browser = world.shared_browser()
+        browser.open()
+        browser.driver.set_script_timeout(20)
+        said = browser.driver.execute_async_script(CHECKS, name)
+        assert said == "ok", said
+    check.__name__ = f"test_library_{name}"
+    return test(check)
+
+
+for each in NAMES:
+    library_test(each)

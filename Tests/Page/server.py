@@ -1,0 +1,68 @@
+"""The server under test, spoken to by REST: to set the stage, and to check what the page says against it."""
+
+import datetime
+import json
+import os
+import urllib.error
+import urllib.request
+import uuid
+
+URL = os.environ["DIBS_URL"].rstrip("/")
+ADMIN_KEY = os.environ["DIBS_ADMIN_KEY"]
+
+
+class Refused(Exception):
+    def __init__(self, status, error):
+        super().__init__(f"{status} {error}")
+        self.status = status
+        self.code = error["code"]
+
+
+def call(method, path, body=None, token=ADMIN_KEY, headers=None):
+    """The answer's result. Anything but a 2xx is raised as Refused."""
+    request = urllib.request.Request(f"{URL}/{path}", method=method)
+    request.add_header("Authorization", f"Bearer {token}")
+    for name, value in (headers or {}).items():
+        request.add_header(name, value)
+    data = None
+    if body is not None:
+        data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, data, timeout=20) as answer:
+            text = answer.read()
+            return json.loads(text)["result"] if text else None
+    except urllib.error.HTTPError as error:
+        raise Refused(error.code, json.loads(error.read())["error"]) from None
+
+
+def moment(seconds_from_now):
+    at = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds_from_now)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def register_sale(name, quantity, opens_in=0.0, lasts=3600.0, **more):
+    """A sale that is open when this returns, unless it opens later."""
+    body = {"name": name, "quantity": quantity, "opensAt": moment(opens_in), "closesAt": moment(opens_in + lasts)}
+    sale = call("POST", "api/sales", body | more)
+    if opens_in <= 0 and sale["status"] == "scheduled":
+        sale = call("POST", f"api/sales/{sale['id']}/open")
+    return sale
+
+
+def make_token(user_id):
+    return call("POST", "api/tokens", {"userId": user_id, "expiresIn": 600})["token"]
+
+
+def claim(sale, user_id):
+    """Claims by REST, for somebody who has no browser here."""
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    return call("POST", f"api/sales/{sale['id']}/claims", {"userId": user_id}, make_token(user_id), headers)
+
+
+def truth(sale, user_id):
+    return call("GET", f"api/sales/{sale['id']}/claims/{user_id}")
+
+
+def unique(name):
+    return f"{name}-{uuid.uuid4().hex[:10]}"

@@ -1,0 +1,76 @@
+/** What every operator's view has around its content. */
+import { h } from "../../dom.js";
+import { t } from "../../i18n.js";
+import { announce } from "../../parts/announce.js";
+import { problemWords } from "../../parts/problem.js";
+import { session } from "../../stores/session.js";
+
+const LINKS = [
+  ["#/admin", "admin.sales"], ["#/admin/register", "admin.register"], ["#/admin/statistics", "admin.statistics"],
+  ["#/admin/failed", "admin.failed"], ["#/admin/audit", "admin.audit"], ["#/admin/points", "admin.points"],
+];
+
+/** @param {() => string} title @param {...Element} content */
+export function adminPage(title, ...content) {
+  const links = LINKS.map(([href, words]) =>
+    h("a", { href, "aria-current": () => ((location.hash || "#/") === href ? "page" : null) }, () => t(words)));
+  return h("section", { class: "column column--wide" },
+    h("div", { class: "subnav" },
+      h("nav", { "aria-label": () => t("admin.nav") }, links),
+      h("button", { type: "button", class: "quiet", onclick: () => session.forgetAdminKey() },
+        () => t("admin.forgetKey"))),
+    h("h1", {}, title),
+    ...content);
+}
+
+/**
+ * Runs an operator's action, and says what came of it.
+ * @param {() => Promise<any>} action
+ * @param {(result: any) => string} words
+ */
+export async function doAndTell(action, words) {
+  try {
+    const result = await action();
+    announce(words(result));
+    return result;
+  } catch (error) {
+    announce(problemWords(error), { isProblem: true });
+    return undefined;
+  }
+}
+
+/** A table that scrolls inside itself on a narrow screen. @param {() => string} label */
+export function table(label, headings, body) {
+  const head = headings.map((words) => h("th", { scope: "col" }, () => t(words)));
+  return h("div", { class: "table", role: "region", tabindex: "0", "aria-label": label },
+    h("table", {}, h("thead", {}, h("tr", {}, head)), body));
+}
+
+/**
+ * Asks again and again while the view is shown and the page is visible.
+ * @param {() => Promise<void>} ask @param {number} everyMs @param {(error: Error | null) => void} heard
+ */
+export function repeatedly(ask, everyMs, heard) {
+  let timer = 0;
+  let stopped = false;
+  const turn = async () => {
+    clearTimeout(timer);
+    let error = null;
+    try {
+      if (!document.hidden) await ask();
+    } catch (caught) {
+      error = caught;
+    }
+    if (stopped) return;
+    heard(error);
+    timer = setTimeout(turn, Math.max(everyMs, error?.retryAfterMs ?? 0));
+  };
+  turn();
+  return {
+    now: turn,
+    stop() {
+      stopped = true;
+      clearTimeout(timer);
+    },
+  };
+}
