@@ -50,6 +50,9 @@ case $DIBS_LISTEN in
 esac
 echo "The admin key is DIBS_ADMIN_KEY in $data/keys.env."
 
+# These are this script's, not the server's, which warns of what it doesn't know.
+unset DIBS_DATA DIBS_BINARY
+
 # In a session of its own, so that Ctrl-C comes to it once, from here.
 interrupted=
 trap 'interrupted=yes; kill -TERM "$server" 2>/dev/null || true' HUP INT TERM

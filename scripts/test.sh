@@ -95,7 +95,9 @@ start_server() {
     unset DIBS_ADMIN_KEY DIBS_SERVICE_KEY DIBS_JWT_SECRET
     . scripts/keys.sh
     export DIBS_RATE_LIMIT=off DIBS_WEB_ROOT="$root/web-static"
-    DIBS_LISTEN=127.0.0.1:0 "${DIBS_BINARY:-.build/debug/dibs}" serve >"$work/server.log" 2>&1 </dev/null &
+    # Those left out are this script's, not the server's, which warns of what it doesn't know.
+    env -u DIBS_BINARY -u DIBS_DATA -u DIBS_TEST_ONLY -u DIBS_WERROR DIBS_LISTEN=127.0.0.1:0 \
+        "${DIBS_BINARY:-.build/debug/dibs}" serve >"$work/server.log" 2>&1 </dev/null &
     server=$!
     tries=600
     port=

@@ -43,7 +43,7 @@ struct ConnectionParameters: Sendable {
 
     /// libpq's message up to where it begins to quote.
     private static func explanation(_ message: String) -> String {
-        if message.hasPrefix("missing \"=\"") { return "missing \"=\" after a keyword" }
+        if message.hasPrefix("missing \"=\"") { return "missing \"=\" after an option" }
         let head = message.prefix { $0 != "\"" }
         let words = singleLine(String(head))
         return words.isEmpty ? "neither a list of keywords and values nor a URI" : words

@@ -42,6 +42,9 @@ final class PostgresPool {
     /// Whether a request would be sent at once.
     var isConnected: Bool { slots.contains { $0.connection?.isReady == true } }
 
+    /// Requests that wait for their answer.
+    var load: Int { slots.reduce(0) { $0 + ($1.connection?.load ?? 0) } }
+
     /// Begins to connect, and keeps at it.
     func start() {
         guard !isRunning else { return }
