@@ -8,32 +8,18 @@ extension Engine {
     /// How long whoever rebuilds may take from one call to the next, in milliseconds.
     private static let tokenMilliseconds: Int64 = 30_000
 
-    /// Makes a sale known again as PostgreSQL has it; see ``rebuild(_:epoch:snapshot:)``, which is safe against what
-    /// happens between reading PostgreSQL and this call: here, a ticket that goes back to a Redis that still has an
-    /// older epoch of the sale in that time would be lost.
-    /// - Throws: ``Outage``; then nothing is known of the sale, and another try can begin after 30 seconds.
+    /// Makes a sale known again that Redis has lost. Until it is done the sale is unknown, and nobody else rebuilds it;
+    /// when this process dies meanwhile, another can after 30 seconds.
+    /// - Parameters:
+    ///   - epoch: rebuilds also a sale that is known in an epoch before this one; by default only one that isn't known.
+    ///   - snapshot: begins a new epoch in PostgreSQL and reads it there. Called only when it is this process that
+    ///     rebuilds, after the sale became unknown: whoever gives a ticket back from then on is told to come again, so
+    ///     nothing falls between the reading and the rebuilt sale. Nil when there is no such sale.
+    /// - Returns: false when another process rebuilds the sale, it is known already, or there is no such sale.
+    /// - Throws: ``Outage``, and whatever `snapshot` throws; then the sale stays unknown, and can be rebuilt again.
     public func rebuild(
-        _ state: SaleState, epoch: Int64, lastSequence: Int64, orders: [LiveOrder], counts: Counts,
-        firstClaimAt: Timestamp?, soldOutAt: Timestamp?
-    ) async throws(Outage) -> Bool {
-        let snapshot = SaleSnapshot(
-            state: state, lastSequence: lastSequence, orders: orders, counts: counts, firstClaimAt: firstClaimAt,
-            soldOutAt: soldOutAt)
-        return try await rebuild(state.sale.id, epoch: epoch) { snapshot }
-    }
-
-    /// Makes a sale known again as PostgreSQL has it. Until it is done the sale is unknown, and nobody else rebuilds
-    /// it; when this process dies meanwhile, another can after 30 seconds.
-    ///
-    /// `epoch` must have been raised in PostgreSQL before, so that no order of an older one is committed any more.
-    /// - Parameter snapshot: reads PostgreSQL. Called only when it is this process that rebuilds, after the sale became
-    ///   unknown: whoever gives a ticket back from then on is told to come again.
-    /// - Returns: false when another process rebuilds the sale, or it is known in this epoch or a newer one already.
-    /// - Throws: ``Outage``, also that of `snapshot`; then nothing is known of the sale, and another try can begin
-    ///   after 30 seconds.
-    public func rebuild(
-        _ sale: SaleID, epoch: Int64, snapshot: @LoopActor () async throws(Outage) -> SaleSnapshot
-    ) async throws(Outage) -> Bool {
+        _ sale: SaleID, ifOlderThan epoch: Int64 = 0, snapshot read: @LoopActor () async throws -> SaleSnapshot?
+    ) async throws -> Bool {
         let keys = Keys.Sale(sale)
         let token = String(UInt64.random(in: .min ... .max), radix: 36)
         var command = RedisCommand(
@@ -43,8 +29,26 @@ extension Engine {
         command.append(epoch)
         command.append(Engine.tokenMilliseconds)
         guard try await router.ask(calling: command, about: keys.state).number == 1 else { return false }
+        do {
+            if let snapshot = try await read() { return try await restore(keys, token, snapshot) }
+            try await abandon(keys, token)
+            return false
+        } catch {
+            try? await abandon(keys, token)
+            throw error
+        }
+    }
 
-        let snapshot = try await snapshot()
+    /// Lets others try at once.
+    private func abandon(_ keys: Keys.Sale, _ token: String) async throws(Outage) {
+        var command = RedisCommand(function: .abandon, keys: [keys.rebuild])
+        command.append(token)
+        _ = try await router.ask(calling: command, about: keys.state)
+    }
+
+    private func restore(
+        _ keys: Keys.Sale, _ token: String, _ snapshot: SaleSnapshot
+    ) async throws(Outage) -> Bool {
         let orders = snapshot.orders
         for chunk in orders.chunks(of: Engine.ordersPerCall) {
             guard try await restore(keys, token, orders: chunk) else { return false }
@@ -62,8 +66,8 @@ extension Engine {
         if let firstClaimAt = snapshot.firstClaimAt { fields.append(("first", firstClaimAt.milliseconds)) }
         if let soldOutAt = snapshot.soldOutAt { fields.append(("out", soldOutAt.milliseconds)) }
         return try await register(
-            snapshot.state, token: token, epoch: epoch,
-            lastSequence: max(snapshot.lastSequence, SaleEpoch.base(epoch)), fields: fields)
+            snapshot.state, token: token, epoch: snapshot.epoch,
+            lastSequence: max(snapshot.lastSequence, SaleEpoch.base(snapshot.epoch)), fields: fields)
     }
 
     private func restore(

@@ -7,6 +7,7 @@ enum FunctionLibrary {
         case register = "dibs_register"
         case rebuild = "dibs_rebuild"
         case restore = "dibs_restore"
+        case abandon = "dibs_abandon"
         case window = "dibs_window"
         case claim = "dibs_claim"
         case settle = "dibs_settle"
@@ -24,6 +25,7 @@ enum FunctionLibrary {
             case .register: PackageResources.register_lua
             case .rebuild: PackageResources.rebuild_lua
             case .restore: PackageResources.restore_lua
+            case .abandon: PackageResources.abandon_lua
             case .window: PackageResources.window_lua
             case .claim: PackageResources.claim_lua
             case .settle: PackageResources.settle_lua

@@ -57,13 +57,7 @@ public final class PasswordHasher {
     /// doesn't tell which names exist, and is false.
     public func verify(_ password: String, against encoded: String?) async throws -> Bool {
         let cost = self.cost
-        return try await inTurn {
-            guard let encoded else {
-                _ = try Argon2id.hash(password, cost: cost, salt: Argon2id.randomSalt())
-                return false
-            }
-            return try Argon2id.verify(password, against: encoded)
-        }
+        return try await inTurn { try Argon2id.verify(password, against: encoded, cost: cost) }
     }
 
     private func inTurn<Success: Sendable>(_ work: @escaping @Sendable () throws -> Success) async throws -> Success {
@@ -103,8 +97,15 @@ enum Argon2id {
         return String(decoding: encoded.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// libargon2 compares the hashes without regard to how much of them agrees.
-    static func verify(_ password: String, against encoded: String) throws(PasswordError) -> Bool {
+    /// libargon2 compares the hashes without regard to how much of them agrees. Without a hash to compare with, one is
+    /// made at `cost`, and it is false.
+    static func verify(
+        _ password: String, against encoded: String?, cost: PasswordCost
+    ) throws(PasswordError) -> Bool {
+        guard let encoded else {
+            _ = try hash(password, cost: cost, salt: randomSalt())
+            return false
+        }
         let secret = Array(password.utf8)
         let status = argon2id_verify(encoded, secret, secret.count)
         switch status {

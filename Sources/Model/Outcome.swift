@@ -4,13 +4,15 @@ public enum Outcome: Hashable, Sendable {
     /// A claim was accepted.
     case accepted(order: OrderID, ticket: Int64, remaining: Int64?)
     /// An order went on: `confirmed`, `failed` (with a reason) or `cancelled`.
-    case order(OrderID, OrderStatus, reason: String?)
+    case order(OrderID, OrderStatus, ticket: Int64, reason: String?)
 
     /// Names the outcome within its client's log, so that telling it twice adds nothing.
+    ///
+    /// The ticket is part of it: an order that failed and was replayed may have another, and that is told anew.
     public var identity: String {
         switch self {
-        case .accepted(let order, _, _): "a\(order)"
-        case .order(let order, let status, _): "\(Outcome.letter(status))\(order)"
+        case .accepted(let order, let ticket, _): "a\(order):\(ticket)"
+        case .order(let order, let status, let ticket, _): "\(Outcome.letter(status))\(order):\(ticket)"
         }
     }
 
@@ -19,23 +21,22 @@ public enum Outcome: Hashable, Sendable {
         switch self {
         case .accepted(let order, let ticket, let remaining):
             remaining.map { "a \(order) \(ticket) \($0)" } ?? "a \(order) \(ticket)"
-        case .order(let order, let status, let reason):
-            reason.map { "\(Outcome.letter(status)) \(order) \($0)" } ?? "\(Outcome.letter(status)) \(order)"
+        case .order(let order, let status, let ticket, let reason):
+            reason.map { "\(Outcome.letter(status)) \(order) \(ticket) \($0)" }
+                ?? "\(Outcome.letter(status)) \(order) \(ticket)"
         }
     }
 
     /// An outcome from its compact form; nil when it isn't one, as a newer version's may be.
     public init?(encoded: some StringProtocol) {
         let parts = encoded.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false)
-        guard parts.count >= 2, let order = OrderID(parsing: parts[1]) else { return nil }
-        let rest = parts.dropFirst(2).joined(separator: " ")
+        guard parts.count >= 3, let order = OrderID(parsing: parts[1]), let ticket = Int64(parts[2]) else { return nil }
+        let rest = parts.count > 3 ? String(parts[3]) : nil
         switch parts[0] {
-        case "a":
-            guard parts.count >= 3, let ticket = Int64(parts[2]) else { return nil }
-            self = .accepted(order: order, ticket: ticket, remaining: parts.count > 3 ? Int64(parts[3]) : nil)
-        case "c": self = .order(order, .confirmed, reason: nil)
-        case "f": self = .order(order, .failed, reason: rest.isEmpty ? nil : rest)
-        case "x": self = .order(order, .cancelled, reason: rest.isEmpty ? nil : rest)
+        case "a": self = .accepted(order: order, ticket: ticket, remaining: rest.flatMap { Int64($0) })
+        case "c": self = .order(order, .confirmed, ticket: ticket, reason: nil)
+        case "f": self = .order(order, .failed, ticket: ticket, reason: rest)
+        case "x": self = .order(order, .cancelled, ticket: ticket, reason: rest)
         default: return nil
         }
     }

@@ -120,14 +120,19 @@ extension Store {
             Statement("select first_claim_at, sold_out_at from sale_moments where sale_id = $1", sale),
             timeout: Self.patience)
         guard let row = results[2].first else { return nil }
+        let stored = StoredSale(row)
+        let orders = results[4].rows.map {
+            LiveOrder(
+                order: OrderID(sale: id, sequence: $0.integer(0)), client: ClientID(trusted: $0.text(1)),
+                ticket: $0.integer(2), slot: $0.integer(3),
+                key: $0.optionalText(4).flatMap { IdempotencyKey($0) }, isConfirmed: true)
+        }
+        let statistics = SaleStatistics(counters: results[5], moments: results[6])
         return SaleSnapshot(
-            stored: StoredSale(row), lastSequence: results[3].first!.integer(0),
-            orders: results[4].rows.map {
-                LiveOrder(
-                    sequence: $0.integer(0), client: ClientID(trusted: $0.text(1)), ticket: $0.integer(2),
-                    slot: $0.integer(3), key: $0.optionalText(4).flatMap { IdempotencyKey($0) })
-            },
-            statistics: SaleStatistics(counters: results[5], moments: results[6]))
+            state: SaleState(
+                sale: stored.sale, window: stored.window, remaining: stored.sale.quantity - Int64(orders.count)),
+            epoch: stored.epoch, lastSequence: results[3].first!.integer(0), orders: orders,
+            counts: statistics.counts, firstClaimAt: statistics.firstClaimAt, soldOutAt: statistics.soldOutAt)
     }
 }
 

@@ -17,41 +17,6 @@ public struct StoredSale: Hashable, Sendable {
     }
 }
 
-/// An order that owns its ticket, as a rebuilt sale needs it.
-public struct LiveOrder: Hashable, Sendable {
-    /// Its place among the sale's orders.
-    public let sequence: Int64
-    /// Whose it is.
-    public let client: ClientID
-    /// The ticket's number.
-    public let ticket: Int64
-    /// Which of the client's places in this sale it takes.
-    public let slot: Int64
-    /// The key that the client gave.
-    public let key: IdempotencyKey?
-
-    /// A live order from its parts.
-    public init(sequence: Int64, client: ClientID, ticket: Int64, slot: Int64, key: IdempotencyKey?) {
-        self.sequence = sequence
-        self.client = client
-        self.ticket = ticket
-        self.slot = slot
-        self.key = key
-    }
-}
-
-/// Everything from which Redis' state of a sale is built anew, as of one moment.
-public struct SaleSnapshot: Hashable, Sendable {
-    /// The sale, with the epoch that begins with this snapshot.
-    public let stored: StoredSale
-    /// The highest sequence of any of its orders, failed ones too; 0 when there is none.
-    public let lastSequence: Int64
-    /// The orders that own a ticket, by sequence.
-    public let orders: [LiveOrder]
-    /// The sale's counts and moments.
-    public let statistics: SaleStatistics
-}
-
 /// Counts, and when things happened.
 public struct SaleStatistics: Hashable, Sendable {
     /// The counts.

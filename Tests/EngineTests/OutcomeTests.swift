@@ -19,7 +19,7 @@ import Testing
             let heard = Heard<ClientEvent>()
             let subscription = try await other.subscribe(client: OutcomeTests.alice) { heard.hear($0) }
             let one = OutcomeTests.accepted(1)
-            let two = Outcome.order(OrderID(sale: SaleID(1), sequence: 1), .failed, reason: "insufficient_points")
+            let two = Outcome.order(OrderID(sale: SaleID(1), sequence: 1), .failed, ticket: 1, reason: "insufficient_points")
             #expect(try await fixture.engine.tell([(OutcomeTests.alice, one)]) == [1])
             #expect(try await other.tell([(OutcomeTests.alice, one), (OutcomeTests.alice, two)]) == [1, 2])
             #expect(try await fixture.engine.tell([(OutcomeTests.alice, two), (OutcomeTests.alice, one)]) == [2, 1])

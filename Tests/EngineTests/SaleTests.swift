@@ -78,9 +78,10 @@ import Testing
             counts[.accepted] = 800
             counts[.refused(.soldOut)] = 100
             let first = Timestamp(milliseconds: EngineFixture.opening + 1)
-            let rebuilt = try await fixture.engine.rebuild(
-                state, epoch: 2, lastSequence: SaleEpoch.base(2) + 10, orders: orders, counts: counts,
-                firstClaimAt: first, soldOutAt: nil)
+            let snapshot = SaleSnapshot(
+                state: state, epoch: 2, lastSequence: SaleEpoch.base(2) + 10, orders: orders, counts: counts,
+                firstClaimAt: first)
+            let rebuilt = try await fixture.engine.rebuild(id) { snapshot }
             #expect(rebuilt)
             let inspection = try await fixture.balance(id)
             #expect(inspection.epoch == 2)
@@ -105,8 +106,7 @@ import Testing
             #expect(accepted.prefix(2).map(\.ticket) == [1, 3])
             #expect(Set(accepted.map(\.ticket)).union(orders.map(\.ticket)) == Set(1...2000))
             // Known in this epoch: nobody rebuilds it again.
-            let again = try await fixture.engine.rebuild(
-                state, epoch: 2, lastSequence: 0, orders: [], counts: Counts(), firstClaimAt: nil, soldOutAt: nil)
+            let again = try await fixture.engine.rebuild(id, ifOlderThan: 2) { snapshot }
             #expect(!again)
         }
     }
@@ -119,10 +119,10 @@ import Testing
             let sale = try await fixture.sale(quantity: 5)
             let accepted = try #require(try await fixture.claim("a", on: sale).acceptance)
             let other = try await fixture.another()
-            let snapshot = SaleSnapshot(state: state, lastSequence: 0, orders: [])
-            let rebuilt = try await fixture.engine.rebuild(id, epoch: 2) { () async throws(Outage) in
+            let snapshot = SaleSnapshot(state: state, epoch: 2)
+            let rebuilt = try await fixture.engine.rebuild(id, ifOlderThan: 2) {
                 // Meanwhile nothing is decided, nobody else rebuilds or registers, and what goes back comes again.
-                #expect(try await other.rebuild(id, epoch: 2) { snapshot } == false)
+                #expect(try await other.rebuild(id, ifOlderThan: 2) { snapshot } == false)
                 try await other.register(state, epoch: 2)
                 #expect(try await other.state(of: id) == nil)
                 #expect(

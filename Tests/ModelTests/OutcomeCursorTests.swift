@@ -4,7 +4,7 @@ import Testing
 
 private func outcome(_ offset: Int64) -> LoggedOutcome {
     LoggedOutcome(
-        offset: offset, outcome: .order(OrderID(sale: SaleID(1), sequence: offset), .confirmed, reason: nil))
+        offset: offset, outcome: .order(OrderID(sale: SaleID(1), sequence: offset), .confirmed, ticket: 1, reason: nil))
 }
 
 @Suite struct OutcomeCursorTests {

@@ -25,7 +25,7 @@ import Testing
         var claims = PendingClaims<String>()
         let handle = claims.begin(sale, id: "a")
         claims.hold(accepted(1, offset: 1))
-        claims.hold(LoggedOutcome(offset: 2, outcome: .order(order(1), .confirmed, reason: nil)))
+        claims.hold(LoggedOutcome(offset: 2, outcome: .order(order(1), .confirmed, ticket: 1, reason: nil)))
         let result3 = claims.nextReady()
         #expect(result3 == nil)
         claims.accepted(handle, order: order(1))

@@ -27,6 +27,17 @@ import Testing
         #expect(order.price == 0)
     }
 
+    /// More bytes than a socket takes at once, in both directions.
+    @Test @LoopActor func veryLargeBatch() async throws {
+        let fixture = try await Fixture()
+        let sale = try await fixture.sale(quantity: 10_000)
+        #expect(try await fixture.store.commit(AcceptedOrder.many(sale, 1...10_000)).count(.confirmed) == 10_000)
+        let snapshot = try await fixture.store.beginRebuild(sale)
+        #expect(snapshot?.orders.count == 10_000)
+        let stale = try await fixture.store.commit(AcceptedOrder.many(sale, 10_001...20_000))
+        #expect(stale.allSatisfy { $0.reason == "stale_epoch" })
+    }
+
     @Test @LoopActor func sameOrderTwiceInABatch() async throws {
         let fixture = try await Fixture()
         let free = try await fixture.sale()
@@ -145,7 +156,7 @@ import Testing
         let sale = try await fixture.sale()
         #expect(try await fixture.store.commit([.test(SaleID(99), 1)]).map(\.reason) == ["unknown_sale"])
         #expect(try await fixture.store.commit([.test(sale, 1)]).count(.confirmed) == 1)
-        #expect(try await fixture.store.beginRebuild(sale)?.stored.epoch == 1)
+        #expect(try await fixture.store.beginRebuild(sale)?.epoch == 1)
         let settlements = try await fixture.store.commit([.test(sale, 1), .test(sale, 2), .test(sale, 3, epoch: 1)])
         #expect(settlements.map(\.status) == [.confirmed, .failed, .confirmed])
         #expect(settlements[1].reason == "stale_epoch")

@@ -92,6 +92,20 @@ import Testing
         await store.stop()
     }
 
+    /// Once it is known that nobody is there, nobody waits for as long as they would for an answer.
+    @Test @LoopActor func knownOutageIsToldSoon() async throws {
+        let (failures, failed) = AsyncStream<Void>.makeStream()
+        let store = try Store(
+            StoreConfiguration(connectionString: "host=/nowhere", poolSize: 1, requestTimeoutMilliseconds: 60_000),
+            log: Log { _, event, _ in if event == "postgres_unavailable" { failed.yield() } })
+        store.start()
+        for await _ in failures { break }
+        let before = EventLoop.nanoseconds
+        #expect(await outage { try await store.ping() } != nil)
+        #expect((EventLoop.nanoseconds - before) / 1_000_000_000 < 30)
+        await store.stop()
+    }
+
     @Test @LoopActor func wrongPasswordIsNamedButNotShown() async throws {
         let server = try await PostgresServer.shared()
         let store = try Store(

@@ -87,20 +87,21 @@ import Testing
         try await store.storeMoments(sale, firstClaimAt: .at(1234), soldOutAt: nil)
 
         let snapshot = try #require(try await store.beginRebuild(sale))
-        #expect(snapshot.stored.epoch == 1)
+        #expect(snapshot.epoch == 1)
         #expect(snapshot.lastSequence == 21)
-        #expect(snapshot.orders.map(\.sequence) == (1...20).filter { $0 != 10 })
+        #expect(snapshot.orders.map(\.order.sequence) == (1...20).filter { $0 != 10 })
         #expect(
             snapshot.orders[4]
                 == LiveOrder(
-                    sequence: 5, client: ClientID("c5")!, ticket: 5, slot: 1, key: IdempotencyKey("a-key")))
-        #expect(snapshot.statistics.counts[.confirmed] == 20)
-        #expect(snapshot.statistics.counts[.cancelled] == 1)
-        #expect(snapshot.statistics.counts[.failed] == 1)
-        #expect(snapshot.statistics.firstClaimAt == .at(1234))
+                    order: OrderID(sale: sale, sequence: 5), client: ClientID("c5")!, ticket: 5, slot: 1,
+                    key: IdempotencyKey("a-key"), isConfirmed: true))
+        #expect(snapshot.counts[.confirmed] == 20)
+        #expect(snapshot.counts[.cancelled] == 1)
+        #expect(snapshot.counts[.failed] == 1)
+        #expect(snapshot.firstClaimAt == .at(1234))
         #expect(try await store.beginRebuild(SaleID(99)) == nil)
         #expect(
-            try await concurrently(4) { _ in try await store.beginRebuild(sale)!.stored.epoch }.sorted() == [
+            try await concurrently(4) { _ in try await store.beginRebuild(sale)!.epoch }.sorted() == [
                 2, 3, 4, 5,
             ])
     }
@@ -122,7 +123,7 @@ import Testing
         }.flatMap { $0 }
         let snapshot = try #require(await rebuilding.value)
         let confirmed = settlements.filter { $0.status == .confirmed }.map(\.order.order.sequence).sorted()
-        #expect(snapshot.orders.map(\.sequence) == confirmed)
+        #expect(snapshot.orders.map(\.order.sequence) == confirmed)
         #expect(settlements.count == 2000)
     }
 }

@@ -198,7 +198,8 @@ final class RedisConnection: RedisSocketOwner {
         }
         guard let completion = replies.next() else { return fail("a reply that nobody asked for") }
         if case .error(let error) = reply, state == .ready {
-            warn("redis_refused", error.description)
+            // A stream without its group is what whoever reads it first finds, and makes.
+            if error.code != "NOGROUP" { warn("redis_refused", error.description) }
             completion?(.success(reply))
             if error.isUnfitServer { fail(error.description) }
         } else {

@@ -109,6 +109,8 @@ extension HTTPConnection {
         if !answer.closesAfter && !server.isDraining {
             enter(.waiting, seconds: server.configuration.idleHTTPSeconds)
             if lws_http_transaction_completed(wsi) == 0 {
+                // The library keeps its table for what the client has sent already, and lets go of it else.
+                isPipelined = HeaderTable.isAttached(wsi)
                 lws_rx_flow_control(wsi, 1)
                 return
             }

@@ -40,6 +40,9 @@ final class HTTPConnection: Peer {
     /// The part of an answer that is still to be written.
     var outgoing: Outgoing?
 
+    /// Whether the next request, or its beginning, came before the last one was answered.
+    var isPipelined = false
+
     /// Waits for the socket to take more of it.
     var writability: Writability?
 
@@ -99,6 +102,10 @@ final class HTTPConnection: Peer {
         }
         self.head = head
         guard case .length(let length) = head.framing else { return dispatch() }
+        // The library keeps what comes too early, and then takes the beginning of that, which is this head, for the
+        // body; what is left over it hands out for ever (`lws_http_action`, "deal_body", lib/roles/http/server/server.c).
+        // A client that pipelines what isn't idempotent has to expect to send it again (RFC 9112, section 9.3.2).
+        guard !isPipelined || length == 0 else { return -1 }
         if length > server.configuration.maxBodyBytes {
             let limit = server.configuration.maxBodyBytes
             return refuse(.error(WireError(.tooLarge, "the body is larger than \(limit) bytes")), moreComes: true)

@@ -125,7 +125,40 @@ begin
     end if;
 
     if has_priced then
-        -- Whoever inserts an order of this client holds its account's lock, so `not exists` stays true in the loop.
+        -- Whoever inserts a priced order holds its client's account, locked above, so `not exists` stays true.
+        -- Each client's first order in this batch: all at once.
+        with waiting as (
+            select b.*, s.price, s.quantity, s.per_client_limit,
+                row_number() over (partition by b.client_id order by b.sale_id, b.sequence) as turn
+            from unnest(sale_ids, sequences, client_ids, tickets, slots, accepted_ats, epochs, idempotency_keys)
+                as b (sale_id, sequence, client_id, ticket, slot, accepted_at, epoch, idempotency_key)
+            join sales s on s.id = b.sale_id and s.price > 0 and s.epoch <= b.epoch
+            where not exists (select from orders x where x.sale_id = b.sale_id and x.sequence = b.sequence)
+                and not exists (
+                    select from failed_orders f
+                    where f.sale_id = b.sale_id and f.sequence = b.sequence and f.status = 'failed')
+        ), charged as (
+            update accounts a set balance = a.balance - w.price
+            from waiting w
+            where w.turn = 1 and a.client_id = w.client_id and a.balance >= w.price
+            returning w.*
+        ), booked as (
+            insert into ledger_entries (client_id, amount, kind, reference)
+            select client_id, -price, 'order', sale_id || '-' || sequence from charged
+            order by client_id
+        ), inserted as (
+            insert into orders (
+                sale_id, sequence, client_id, ticket, slot, quantity, per_client_limit, price, idempotency_key,
+                accepted_at, confirmed_at)
+            select sale_id, sequence, client_id, ticket, slot, quantity, per_client_limit, price, idempotency_key,
+                accepted_at, now()
+            from charged
+            order by client_id
+            returning sale_id
+        )
+        select newly_confirmed || coalesce(array_agg(sale_id), '{}') into newly_confirmed from inserted;
+
+        -- The others, and those that could not be paid: one by one, as each changes what the next one finds.
         for o in
             select distinct on (b.client_id, b.sale_id, b.sequence) b.*, s.price, s.quantity, s.per_client_limit
             from unnest(sale_ids, sequences, client_ids, tickets, slots, accepted_ats, epochs, idempotency_keys)

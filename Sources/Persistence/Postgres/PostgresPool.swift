@@ -10,6 +10,8 @@ final class PostgresPool {
     private let slots: [Slot]
     private var waiting: [Request] = []
     private let expiry = LoopTimer()
+    /// When `expiry` fires, at the latest when the least patient of `waiting` stops waiting.
+    private var nextExpiry = Int64.max
     private var isRunning = false
     private var lastFailure: Outage?
 
@@ -17,7 +19,6 @@ final class PostgresPool {
     private static let waitingLimit = 10_000
     /// How often a transaction that lost against another one is tried.
     private static let conflictAttempts = 5
-
     /// How long a request waits for a connection while none can be made.
     private static let outagePatience: Int64 = 1000
 
@@ -87,7 +88,7 @@ final class PostgresPool {
     ) async throws -> [QueryResult] {
         try await withCheckedThrowingContinuation { continuation in
             let deadline = EventLoop.monotonicMilliseconds + timeout
-            let request = Request(statements, deadline: deadline, continuation: continuation)
+            let request = Request(statements, deadline: deadline) { continuation.resume(with: $0) }
             if let connection {
                 connection.send(request)
             } else {
@@ -105,7 +106,7 @@ final class PostgresPool {
             let patience = lastFailure == nil ? timeout : min(timeout, Self.outagePatience)
             request.connectDeadline = min(request.deadline, EventLoop.monotonicMilliseconds + patience)
             waiting.append(request)
-            watchExpiry()
+            watchExpiry(of: request.connectDeadline)
         } else {
             request.fail(noConnection("too many requests wait for a connection"))
         }
@@ -137,19 +138,28 @@ final class PostgresPool {
         slot.logged = nil
         lastFailure = nil
         log(.info, "postgres_connected")
-        // The server gives up before the client does, so that a slow statement costs an error and not the connection.
-        // What the functions' locking relies on is READ COMMITTED, whatever the database's default.
+        setUp(connection)
+        let unsent = waiting
+        waiting = []
+        for request in unsent { dispatch(request) }
+    }
+
+    /// The first request of a session, so that all others come after it.
+    ///
+    /// The server gives up before the client does, so that a slow statement costs an error and not the connection. What
+    /// the functions' locking relies on is READ COMMITTED, whatever the database's default.
+    private func setUp(_ connection: PostgresConnection) {
         let setup = Statement(
             """
             select set_config('statement_timeout', $1, false),
                 set_config('idle_in_transaction_session_timeout', $1, false),
                 set_config('default_transaction_isolation', 'read committed', false)
             """, .text(String(max(1, timeout - timeout / 10))))
+        let deadline = EventLoop.monotonicMilliseconds + timeout
         connection.send(
-            Request([setup], deadline: EventLoop.monotonicMilliseconds + timeout, continuation: nil))
-        let unsent = waiting
-        waiting = []
-        for request in unsent { dispatch(request) }
+            Request([setup], deadline: deadline) { [weak connection] result in
+                if case .failure(let error) = result { connection?.close("the session can't be set up: \(error)") }
+            })
     }
 
     private func lost(_ slot: Slot, _ outage: Outage) {
@@ -165,18 +175,19 @@ final class PostgresPool {
 
     // MARK: Waiting
 
-    private func watchExpiry() {
-        // Started anew each time: whoever came last may be the least patient.
-        guard let earliest = waiting.map(\.connectDeadline).min() else { return }
-        expiry.start(after: earliest - EventLoop.monotonicMilliseconds) { [weak self] in self?.expire() }
+    private func watchExpiry(of deadline: Int64) {
+        guard deadline < nextExpiry else { return }
+        nextExpiry = deadline
+        expiry.start(after: deadline - EventLoop.monotonicMilliseconds) { [weak self] in self?.expire() }
     }
 
     private func expire() {
+        nextExpiry = .max
         let now = EventLoop.monotonicMilliseconds
         let expired = waiting.filter { $0.connectDeadline <= now }
         waiting.removeAll { $0.connectDeadline <= now }
+        if let earliest = waiting.map(\.connectDeadline).min() { watchExpiry(of: earliest) }
         for request in expired { request.fail(noConnection("no connection in time")) }
-        watchExpiry()
     }
 
     private func noConnection(_ cause: String) -> Outage {

@@ -13,16 +13,17 @@ final class Request {
     var connectDeadline: Int64
     private var results: [QueryResult] = []
     private var failure: DatabaseError?
-    private var continuation: CheckedContinuation<[QueryResult], any Error>?
+    private var answer: (@LoopActor (Result<[QueryResult], any Error>) -> Void)?
 
-    /// A request; without a continuation, one that nobody waits for.
+    /// A request whose results, or whose error, `answer` gets once.
     init(
-        _ statements: [Statement], deadline: Int64, continuation: CheckedContinuation<[QueryResult], any Error>?
+        _ statements: [Statement], deadline: Int64,
+        answer: @escaping @LoopActor (Result<[QueryResult], any Error>) -> Void
     ) {
         self.statements = statements
         self.deadline = deadline
         connectDeadline = deadline
-        self.continuation = continuation
+        self.answer = answer
     }
 
     /// One statement's rows.
@@ -35,16 +36,15 @@ final class Request {
 
     /// The synchronization point was reached.
     func finish() {
-        guard let failure else {
-            continuation?.resume(returning: results)
-            continuation = nil
-            return
-        }
+        guard let failure else { return complete(.success(results)) }
         fail(failure.endsSession ? Outage(.postgres, failure.description) : failure)
     }
 
-    func fail(_ error: any Error) {
-        continuation?.resume(throwing: error)
-        continuation = nil
+    func fail(_ error: any Error) { complete(.failure(error)) }
+
+    private func complete(_ result: Result<[QueryResult], any Error>) {
+        let answer = answer
+        self.answer = nil
+        answer?(result)
     }
 }

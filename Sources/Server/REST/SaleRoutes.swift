@@ -77,13 +77,16 @@ struct SaleRoutes {
 
     private func truth(_ context: RequestContext) async throws -> HTTPResponse {
         let sale = try context.sale()
-        let truth = try await services.orders.truth(of: try context.client(), in: sale)
+        let claims = try await services.orders.truth(of: try context.client(), in: sale)
         return .result { json in
             json.object { json in
-                json.member("status", truth.status?.rawValue ?? "none")
-                json.member("order", truth.order?.description)
-                json.member("ticket", truth.ticket)
-                json.member("reason", truth.reason)
+                json.member("status", claims.first?.status.rawValue ?? "none")
+                json.member("order", claims.first?.order.description)
+                json.member("ticket", claims.first?.ticket)
+                json.member("reason", claims.first?.reason)
+                json.member("orders") { json in
+                    json.array { json in for claim in claims { json.claim(claim) } }
+                }
             }
         }
     }
@@ -99,5 +102,16 @@ struct SaleRoutes {
         try context.requireActing(for: try await services.orders.order(id).client)
         let order = try await services.orders.cancel(id)
         return .result { $0.order(order) }
+    }
+}
+
+extension JSONWriter {
+    fileprivate mutating func claim(_ claim: OrderService.ClaimTruth) {
+        object { json in
+            json.member("order", claim.order.description)
+            json.member("ticket", claim.ticket)
+            json.member("status", claim.status.rawValue)
+            json.member("reason", claim.reason)
+        }
     }
 }

@@ -154,29 +154,40 @@ final class Committer {
         }
     }
 
-    /// Commits, tells and settles; repeats each step until it is done.
+    /// Commits, tells and settles; repeats each step until it is done. What is refused is tried again for a while, and
+    /// the rest doesn't wait for it.
     private func finish(_ orders: [AcceptedOrder]) async {
-        let settlements = await withoutEnd("commit", orders.count) { try await self.store.commit(orders) }
+        var open = Dictionary(orders.map { ($0.entry, $0) }) { first, _ in first }
+        var reports: [Task<Void, Never>] = []
+        await withoutEnd("commit", orders.count) {
+            try await self.store.commit(open.values.sorted { $0.order < $1.order }) { settlements in
+                for settlement in settlements { open[settlement.order.entry] = nil }
+                reports.append(EventLoop.task { await self.report(settlements) })
+            }
+        }
+        for report in reports { await report.value }
+    }
+
+    /// Tells clients what PostgreSQL decided, and settles it in Redis.
+    private func report(_ settlements: [Settlement]) async {
         for settlement in settlements where settlement.status == .failed {
             log(
                 .warning, "order_failed",
                 ["order": .init(settlement.order.order), "reason": .init(settlement.reason ?? "")])
         }
         let outcomes = settlements.flatMap { settlement in
-            [
+            let order = settlement.order
+            return [
+                (client: order.client, outcome: Outcome.accepted(order: order.order, ticket: order.ticket, remaining: nil)),
                 (
-                    client: settlement.order.client,
-                    outcome: Outcome.accepted(
-                        order: settlement.order.order, ticket: settlement.order.ticket, remaining: nil)
-                ),
-                (
-                    client: settlement.order.client,
-                    outcome: Outcome.order(settlement.order.order, settlement.status, reason: settlement.reason)
+                    client: order.client,
+                    outcome: Outcome.order(
+                        order.order, settlement.status, ticket: order.ticket, reason: settlement.reason)
                 ),
             ]
         }
-        await withoutEnd("tell", orders.count) { _ = try await self.engine.tell(outcomes) }
-        await withoutEnd("settle", orders.count) { try await self.engine.settle(settlements) }
+        await withoutEnd("tell", settlements.count) { _ = try await self.engine.tell(outcomes) }
+        await withoutEnd("settle", settlements.count) { try await self.engine.settle(settlements) }
         for settlement in settlements { metrics.orders[settlement.status.rawValue, default: 0] += 1 }
     }
 

@@ -15,11 +15,10 @@ final class OrderService {
 
     /// What a client's claim of a sale came to.
     struct ClaimTruth {
-        /// Nil: it has none.
-        var status: OrderStatus?
-        var order: OrderID?
-        var ticket: Int64?
-        var reason: String?
+        let status: OrderStatus
+        let order: OrderID
+        let ticket: Int64
+        let reason: String?
     }
 
     init(engine: Engine, store: Store, directory: SaleDirectory, log: Log) {
@@ -29,28 +28,29 @@ final class OrderService {
         self.log = log
     }
 
-    /// The truth so far about a client's latest claim of a sale. Unknown is never shown as "none".
-    func truth(of client: ClientID, in sale: SaleID) async throws -> ClaimTruth {
+    /// The truth so far about a client's claims of a sale, the newest first. Unknown is never shown as "none".
+    func truth(of client: ClientID, in sale: SaleID) async throws -> [ClaimTruth] {
         _ = try await directory.state(of: sale)
-        let live = try await engine.liveOrders(of: client, in: sale).max { $0.order < $1.order }
-        if let live, live.isConfirmed {
-            return ClaimTruth(
-                status: .confirmed, order: live.order, ticket: live.ticket)
-        }
-        let stored: Order?
+        let live = try await engine.liveOrders(of: client, in: sale)
+        var truth: [OrderID: ClaimTruth] = [:]
         do {
-            stored = try await store.orders(of: client, in: sale, limit: 1).first
+            for order in try await store.orders(of: client, in: sale, limit: 100) {
+                truth[order.id] = ClaimTruth(
+                    status: order.status, order: order.id, ticket: order.ticket, reason: order.reason)
+            }
         } catch {
             // What Redis holds is true without PostgreSQL; that there is nothing is not known without it.
-            guard live != nil else { throw error }
-            stored = nil
+            guard !live.isEmpty else { throw error }
         }
-        if let live, stored.map({ $0.id < live.order }) ?? true {
-            return ClaimTruth(
-                status: .accepted, order: live.order, ticket: live.ticket)
+        for order in live where truth[order.order]?.status != .cancelled {
+            // A failed order that is replayed is live again; one that was given back is about to go.
+            if order.isConfirmed || truth[order.order]?.status != .confirmed {
+                truth[order.order] = ClaimTruth(
+                    status: order.isConfirmed ? .confirmed : .accepted, order: order.order, ticket: order.ticket,
+                    reason: nil)
+            }
         }
-        guard let stored else { return ClaimTruth() }
-        return ClaimTruth(status: stored.status, order: stored.id, ticket: stored.ticket, reason: stored.reason)
+        return truth.values.sorted { $0.order > $1.order }
     }
 
     /// An order, wherever it is on its way.
@@ -89,7 +89,7 @@ final class OrderService {
         try await engine.release(
             orders.map { ReleasedOrder(order: $0.id, client: $0.client) }, status: .cancelled)
         _ = try await engine.tell(
-            orders.map { (client: $0.client, outcome: Outcome.order($0.id, .cancelled, reason: nil)) })
+            orders.map { (client: $0.client, outcome: Outcome.order($0.id, .cancelled, ticket: $0.ticket, reason: nil)) })
         try await store.markReleased(orders.map(\.id))
     }
 

@@ -102,23 +102,16 @@ final class SaleDirectory {
         var backoff = Backoff(base: 50, cap: 200)
         for _ in 0..<10 {
             if try await engine.state(of: id) != nil { return true }
-            guard let snapshot = try await store.beginRebuild(id) else { return false }
-            let rebuilt = try await engine.rebuild(
-                snapshot.state, epoch: snapshot.stored.epoch,
-                lastSequence: max(snapshot.lastSequence, SaleEpoch.base(snapshot.stored.epoch)),
-                orders: snapshot.orders.map {
-                    .init(
-                        order: OrderID(sale: id, sequence: $0.sequence), client: $0.client, ticket: $0.ticket,
-                        slot: $0.slot,
-                        key: $0.key, isConfirmed: true)
-                }, counts: snapshot.statistics.counts,
-                firstClaimAt: snapshot.statistics.firstClaimAt, soldOutAt: snapshot.statistics.soldOutAt)
-            if rebuilt {
+            var snapshot: SaleSnapshot?
+            let rebuilt = try await engine.rebuild(id) {
+                snapshot = try await self.store.beginRebuild(id)
+                return snapshot
+            }
+            if rebuilt, let snapshot {
                 log(
                     .warning, "sale_rebuilt",
                     [
-                        "sale": .init(id), "epoch": .init(snapshot.stored.epoch),
-                        "orders": .init(snapshot.orders.count),
+                        "sale": .init(id), "epoch": .init(snapshot.epoch), "orders": .init(snapshot.orders.count),
                         "remaining": .init(snapshot.state.remaining),
                     ])
                 return true
@@ -127,12 +120,5 @@ final class SaleDirectory {
             await EventLoop.sleep(milliseconds: backoff.next())
         }
         throw WireError.unavailable
-    }
-}
-
-extension Persistence.SaleSnapshot {
-    /// The sale as it stands by PostgreSQL alone.
-    fileprivate var state: SaleState {
-        SaleState(sale: stored.sale, window: stored.window, remaining: stored.sale.quantity - Int64(orders.count))
     }
 }

@@ -23,11 +23,12 @@ enum ServerFrame {
                 if let remaining { json.member("remaining", remaining) }
                 if let offset { json.member("offset", offset) }
             }
-        case .order(let order, let status, let reason):
+        case .order(let order, let status, let ticket, let reason):
             frame("order", id: id) { json in
                 json.member("sale", order.sale.rawValue)
                 json.member("order", order.description)
                 json.member("status", status.rawValue)
+                json.member("ticket", ticket)
                 if let reason { json.member("reason", reason) }
                 if let offset { json.member("offset", offset) }
             }

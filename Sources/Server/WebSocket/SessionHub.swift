@@ -106,13 +106,15 @@ final class SessionHub {
             for outcome in kept {
                 switch outcome.outcome {
                 case .accepted(let order, _, _): truth[order, default: []].append(outcome.outcome)
-                case .order(let order, _, _): truth[order, default: []].append(outcome.outcome)
+                case .order(let order, _, _, _): truth[order, default: []].append(outcome.outcome)
                 }
             }
         }
         do {
             for order in try await store.orders(of: client, in: nil, limit: 200) {
-                truth[order.id] = [.order(order.id, order.status, reason: order.reason)]
+                truth[order.id] = [
+                    .order(order.id, order.status, ticket: order.ticket, reason: order.reason)
+                ]
             }
         } catch {
             log(.warning, "present_truth_incomplete", ["error": .init("\(error)")])
