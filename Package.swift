@@ -42,9 +42,10 @@ let package = Package(
             name: "Server", dependencies: ["Model", "EventLoop", "Engine", "Persistence", "Gateway", "Identity"],
             swiftSettings: strict),
         .executableTarget(name: "Dibs", dependencies: ["Server"], swiftSettings: strict),
-        // The load generator.
-        .executableTarget(
-            name: "Rush", dependencies: ["Model", "EventLoop", "Gateway", "Identity"], swiftSettings: strict),
+        // The load generator; a library, so that tests can import it.
+        .target(
+            name: "RushKit", dependencies: ["Model", "EventLoop", "Gateway", "Identity"], swiftSettings: strict),
+        .executableTarget(name: "Rush", dependencies: ["RushKit"], swiftSettings: strict),
 
         .testTarget(name: "ModelTests", dependencies: ["Model"], swiftSettings: strict),
         .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: strict),
@@ -54,6 +55,7 @@ let package = Package(
         .testTarget(name: "PersistenceTests", dependencies: ["Persistence", "TestServices"], swiftSettings: strict),
         .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestServices"], swiftSettings: strict),
         .testTarget(name: "IdentityTests", dependencies: ["Identity"], swiftSettings: strict),
+        .testTarget(name: "RushTests", dependencies: ["RushKit"], swiftSettings: strict),
         .testTarget(name: "ServerTests", dependencies: ["Server", "TestServices"], swiftSettings: strict),
     ]
 )

@@ -21,11 +21,11 @@ public final class ChildProcess {
         }
     }
 
-    /// Starts `path` with `arguments` (without the program's name) and this process's standard streams, or with
-    /// descriptors of this process as its standard output and its standard error.
+    /// Starts `path` with `arguments` (without the program's name).
+    /// - Parameter streams: What the process gets as its standard input, output and error; this one's own by default.
     /// - Throws: ``LoopError`` when it cannot be started.
     public init(
-        path: String, arguments: [String], environment: [String: String], output: Int32 = 1, errors: Int32 = 2,
+        path: String, arguments: [String], environment: [String: String], streams: [Int32] = [0, 1, 2],
         onExit: @escaping @LoopActor (ChildProcess.Exit) -> Void
     ) throws {
         handle = .allocate(capacity: 1)
@@ -38,7 +38,7 @@ public final class ChildProcess {
             for pointer in argumentPointers { free(pointer) }
             for pointer in environmentPointers { free(pointer) }
         }
-        var streams: [uv_stdio_container_t] = [0, output, errors].map { descriptor in
+        var containers: [uv_stdio_container_t] = streams.map { descriptor in
             var stream = uv_stdio_container_t()
             stream.flags = UV_INHERIT_FD
             stream.data.fd = descriptor
@@ -47,13 +47,13 @@ public final class ChildProcess {
         let status = path.withCString { file in
             argumentPointers.withUnsafeMutableBufferPointer { arguments in
                 environmentPointers.withUnsafeMutableBufferPointer { environment in
-                    streams.withUnsafeMutableBufferPointer { streams in
+                    containers.withUnsafeMutableBufferPointer { containers in
                         var options = uv_process_options_t()
                         options.file = file
                         options.args = arguments.baseAddress
                         options.env = environment.baseAddress
-                        options.stdio_count = 3
-                        options.stdio = streams.baseAddress
+                        options.stdio_count = Int32(containers.count)
+                        options.stdio = containers.baseAddress
                         options.exit_cb = childExited
                         return uv_spawn(EventLoop.handle, handle, &options)
                     }

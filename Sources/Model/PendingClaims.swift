@@ -41,12 +41,13 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
         pending[handle]?.order = order
     }
 
-    /// The claim is over.
+    /// The claim is over. `isToCome` tells that its outcome is known but waits for earlier ones, so it will be held later:
+    /// answered directly now, it would overtake them, and be told again in its place.
     /// - Returns: Whether an outcome was its answer, or one that is held will be; otherwise it has to be answered directly.
-    public mutating func end(_ handle: Handle) -> Bool {
+    public mutating func end(_ handle: Handle, isToCome: Bool = false) -> Bool {
         guard let claim = pending[handle] else { return false }
         if !claim.isAnswered, let order = claim.order, first(waitingFor: order) == handle,
-            held.contains(where: { $0.outcome.isAcceptance(of: order) })
+            isToCome || held.contains(where: { $0.outcome.isAcceptance(of: order) })
         {
             pending[handle]?.hasEnded = true
             return true

@@ -37,6 +37,22 @@ import Testing
         #expect(result6)
     }
 
+    /// The reply to the claim came, with offset 2, while 1 is still being read from the log.
+    @Test func anAnswerWaitsForOutcomesBeforeItsOwn() {
+        var claims = PendingClaims<String>()
+        let handle = claims.begin(sale, id: "a")
+        claims.accepted(handle, order: order(2))
+        let isAnswered = claims.end(handle, isToCome: true)
+        #expect(isAnswered)
+        claims.hold(LoggedOutcome(offset: 1, outcome: .order(order(1), .confirmed, ticket: 1, reason: nil)))
+        claims.hold(accepted(2, offset: 2))
+        let first = claims.nextReady()
+        #expect(first?.outcome.offset == 1 && first?.id == nil)
+        let second = claims.nextReady()
+        #expect(second?.outcome.offset == 2 && second?.id == "a")
+        #expect(claims.inFlight == 0)
+    }
+
     @Test func anOutcomeOfAnotherConnectionPassesWhenTheClaimIsRefused() {
         var claims = PendingClaims<String>()
         let handle = claims.begin(sale, id: "a")

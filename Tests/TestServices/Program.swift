@@ -29,7 +29,7 @@ public final class Program {
         process = try ChildProcess(
             path: "/usr/bin/setpriv", arguments: ["--pdeathsig", "KILL", path] + arguments,
             environment: environment.merging(["PATH": "/usr/bin:/bin"]) { given, _ in given },
-            output: ends[0].write, errors: ends[1].write
+            streams: [0, ends[0].write, ends[1].write]
         ) { [weak self] exit in
             self?.exit = exit
             self?.finishIfOver()

@@ -30,6 +30,8 @@ final class Session {
     private var cursor = OutcomeCursor(sent: 0)
     /// The data set whose offsets the cursor counts.
     private var dataEpoch: String?
+    /// The offset of the last outcome that was sent, after those that still wait for the answer to a claim.
+    private var lastTold: Int64 = 0
     private var claims = PendingClaims<MessageID>()
     private var bucket: TokenBucket
     private var refusedMessages = 0
@@ -154,6 +156,7 @@ final class Session {
         if let valid, valid <= last, Int64(outcomes.count) == last - valid {
             state = .connected
             reply(ServerFrame.connected(client: client, epoch: epoch, offset: valid, recovered: true, id: id))
+            lastTold = valid
             perform(cursor.start(after: valid))
             for outcome in outcomes { perform(cursor.received(outcome)) }
             return
@@ -163,6 +166,7 @@ final class Session {
         guard state == .connecting else { return }
         state = .connected
         reply(ServerFrame.connected(client: client, epoch: epoch, offset: last, recovered: false, id: id))
+        lastTold = last
         for outcome in truth { reply(ServerFrame.outcome(outcome, offset: nil)) }
         perform(cursor.start(after: last))
     }
@@ -198,6 +202,7 @@ final class Session {
     private func sendReadyOutcomes() {
         while let (outcome, id) = claims.nextReady() {
             connection.send(ServerFrame.outcome(outcome.outcome, offset: outcome.offset, id: id), as: .outcome)
+            lastTold = outcome.offset
         }
     }
 
@@ -261,9 +266,11 @@ final class Session {
                 order: accepted.acceptance.order, ticket: accepted.acceptance.ticket,
                 remaining: accepted.acceptance.remaining)
             if let offset = accepted.offset { received(LoggedOutcome(offset: offset, outcome: outcome)) }
-            if !claims.end(handle) {
-                // It was sent before without this id, or the log could not be written: this is the direct answer.
-                reply(ServerFrame.outcome(outcome, offset: accepted.offset, id: id))
+            if !claims.end(handle, isToCome: accepted.offset.map { $0 > cursor.sent } ?? false) {
+                // It was sent before without this id, or the log could not be written: this is the direct answer. An
+                // offset that was not told yet isn't told out of its turn: the outcome follows with it.
+                let offset = accepted.offset.flatMap { $0 <= lastTold ? $0 : nil }
+                reply(ServerFrame.outcome(outcome, offset: offset, id: id))
             }
         } catch {
             _ = claims.end(handle)

@@ -1,0 +1,224 @@
+import EventLoop
+import Foundation
+import Gateway
+import Glibc
+import Identity
+import Model
+
+/// A process of a run: it has some of the clients, and does what the whole says over standard input.
+@LoopActor
+public final class Part {
+    var tally = Tally()
+    private var channel: LineChannel?
+    private var job: Job?
+    private var clients: [Client] = []
+    private var issuer: TokenIssuer?
+    private var api: ServerAPI?
+    private var tokens: [Int: String] = [:]
+    private var unprepared: ArraySlice<Client> = []
+
+    /// Clients that want a connection, and how many are being opened: a server's backlog is not without end.
+    private var wanting: [Client] = []
+    private var opening = 0
+    private static let mostOpening = 64
+
+    private let progressTimer = LoopTimer()
+    private let claimTimer = LoopTimer()
+    /// The next buyer that is to make its first claim.
+    private var nextToBegin = 0
+    private var startsAt: UInt64?
+    private var processorTimeBefore: UInt64 = 0
+    private var unfinished = 0
+    private var isReady = false
+    private var lastProblem = ""
+
+    private init() {}
+
+    /// Serves the whole until it goes away.
+    public static func run() async -> Int32 {
+        _ = Descriptors.raiseLimit()
+        let part = Part()
+        return await withCheckedContinuation { continuation in
+            part.channel = LineChannel(input: 0, output: 1) {
+                part.heard($0)
+            } onEnd: {
+                continuation.resume(returning: 0)
+            }
+        }
+    }
+
+    private func heard(_ line: ArraySlice<UInt8>) {
+        do {
+            guard job != nil else {
+                let job = try JSONDecoder().decode(Job.self, from: Data(line))
+                self.job = job
+                EventLoop.task { await self.start(job) }
+                return
+            }
+            switch try JSONDecoder().decode(Instruction.self, from: Data(line)) {
+            case .go(let moment): go(at: moment)
+            case .stop: stop()
+            }
+        } catch {
+            channel?.send(Message.failed("\(error)"))
+        }
+    }
+
+    // MARK: Connecting
+
+    private func start(_ job: Job) async {
+        let options = job.options
+        issuer = job.secret.map { TokenIssuer(secret: $0) }
+        api = ServerAPI(instances: options.instances, key: job.key)
+        let buying = Buyer.Plan(run: job.run, sales: job.sales, claims: options.claims)
+        let watching = Buyer.Plan(run: job.run, sales: job.sales, claims: 0)
+        for index in stride(from: job.part, to: options.clients, by: job.parts) {
+            let buys = index < options.buyers
+            clients.append(Client(Buyer(index: index, plan: buys ? buying : watching), part: self, onlyWatches: !buys))
+            if buys { unfinished += 1 }
+        }
+        progressTimer.start(after: 200, every: 200) { [weak self] in
+            guard let self else { return }
+            channel?.send(Message.progress(Progress(tally)))
+        }
+        do {
+            try await prepare(job)
+        } catch {
+            channel?.send(Message.failed("\(error)"))
+            return
+        }
+        tally.firstConnectAt = EventLoop.nanoseconds
+        wanting = clients.reversed()
+        openMore()
+    }
+
+    /// Gets what must be asked of the server for each client: points, and tokens where the secret isn't known.
+    private func prepare(_ job: Job) async throws {
+        guard job.points > 0 || issuer == nil, let api else { return }
+        unprepared = clients[...]
+        let workers = (0..<16).map { _ in EventLoop.task { await self.prepareSome(job, api) } }
+        for worker in workers { if let error = await worker.value { throw error } }
+    }
+
+    private func prepareSome(_ job: Job, _ api: ServerAPI) async -> RushError? {
+        while let client = unprepared.popFirst() {
+            let (index, name) = (client.buyer.index, client.buyer.client)
+            do {
+                if job.points > 0 && index < job.options.buyers {
+                    try await api.charge(name, points: job.points, name: name)
+                }
+                if issuer == nil { tokens[index] = try await api.token(for: name) }
+            } catch {
+                unprepared = []
+                return RushError("\(error)")
+            }
+        }
+        return nil
+    }
+
+    /// What a buyer shows the server.
+    func token(of buyer: Buyer) async throws -> String {
+        if let token = tokens[buyer.index] { return token }
+        guard let issuer, let client = ClientID(buyer.client) else { throw RushError("no token for \(buyer.client)") }
+        let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
+        return issuer.issue(client, lifetimeSeconds: 86_400, at: now).token
+    }
+
+    func wantsToOpen(_ client: Client) {
+        wanting.append(client)
+        openMore()
+    }
+
+    func hasOpened(_ client: Client) {
+        opening -= 1
+        openMore()
+    }
+
+    private func openMore() {
+        guard let job else { return }
+        while opening < Part.mostOpening, let client = wanting.popLast() {
+            opening += 1
+            // At first in turn; whoever lost its connection tries its luck anywhere.
+            let instances = job.options.instances
+            let instance = isReady ? instances.randomElement()! : instances[client.buyer.index % instances.count]
+            client.open("ws" + instance.dropFirst(4) + "/ws")
+        }
+    }
+
+    /// Remembers why a connection could not be opened, for the words at the end.
+    func note(_ error: any Error) { lastProblem = "\(error)" }
+
+    // MARK: Claiming
+
+    private func go(at moment: UInt64) {
+        startsAt = moment
+        processorTimeBefore = Part.processorTime
+        nextToBegin = 0
+        let now = EventLoop.nanoseconds
+        claimTimer.start(after: moment > now ? Int64((moment - now) / 1_000_000) : 0) { [weak self] in
+            self?.beginSome()
+        }
+        if unfinished == 0 { channel?.send(Message.settled) }
+    }
+
+    /// Lets buyers claim whose time has come, a few at a time: answers are read in between, so that nobody's latency has
+    /// the claims of all others in it.
+    private func beginSome() {
+        guard let startsAt, let options = job?.options else { return }
+        var budget = 64
+        while nextToBegin < clients.count {
+            let client = clients[nextToBegin]
+            guard client.buyer.index < options.buyers else { break }
+            let due = startsAt + (options.rate.map { UInt64(Double(client.buyer.index) / $0 * 1e9) } ?? 0)
+            let now = EventLoop.nanoseconds
+            guard now >= due, budget > 0 else {
+                let pause = now >= due ? 0 : Int64((due - now) / 1_000_000)
+                claimTimer.start(after: pause) { [weak self] in self?.beginSome() }
+                return
+            }
+            tally.latestClaim = max(tally.latestClaim, now - due)
+            client.begin()
+            nextToBegin += 1
+            budget -= 1
+        }
+    }
+
+    /// A watcher got a frame.
+    func watched() {
+        guard startsAt != nil else { return }
+        let now = EventLoop.nanoseconds
+        tally.watched += 1
+        tally.firstWatchedAt = tally.firstWatchedAt ?? now
+        tally.lastWatchedAt = now
+    }
+
+    /// A client did something.
+    func changed(_ client: Client) {
+        if !isReady && tally.connected == clients.count {
+            isReady = true
+            channel?.send(Message.ready)
+        }
+        if !client.isCounted && client.buyer.isFinished {
+            client.isCounted = true
+            unfinished -= client.buyer.index < (job?.options.buyers ?? 0) ? 1 : 0
+            if unfinished == 0 { channel?.send(Message.settled) }
+        }
+    }
+
+    private func stop() {
+        progressTimer.stop()
+        claimTimer.stop()
+        if startsAt != nil { tally.processorTime = Part.processorTime - processorTimeBefore }
+        let buyers = clients.prefix { $0.buyer.index < job?.options.buyers ?? 0 }
+        let waiting = buyers.filter { $0.buyer.isUnanswered || !$0.buyer.isFinished }
+        tally.waiting = waiting.prefix(20).map(\.buyer.client)
+        channel?.send(Message.done(tally))
+    }
+
+    /// Nanoseconds of processor time that this process took.
+    private static var processorTime: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}

@@ -1,0 +1,168 @@
+import EventLoop
+import Foundation
+import Glibc
+import Model
+
+/// A run from its beginning to its end: the sale, the parts, the figures, the check.
+@LoopActor
+public struct Run {
+    private let options: Options
+    private let api: ServerAPI
+    private let secret: String?
+    private let name: String
+
+    /// Does what the command line says, and returns the process's status.
+    public static func main(_ arguments: [String]) async -> Int32 {
+        let environment = ProcessInfo.processInfo.environment
+        switch Command(arguments, environment: environment) {
+        case .help:
+            print(Command.helpText, terminator: "")
+            return 0
+        case .usage(let words):
+            complain(words + "; --help lists the options")
+            return 64
+        case .part: return await Part.run()
+        case .run(let options):
+            do {
+                return try await Run(options, environment).run()
+            } catch {
+                complain("\(error)")
+                return 1
+            }
+        }
+    }
+
+    private static func complain(_ words: String) {
+        FileHandle.standardError.write(Data("rush: \(words)\n".utf8))
+    }
+
+    private init(_ options: Options, _ environment: [String: String]) throws {
+        self.options = options
+        guard let key = environment["DIBS_ADMIN_KEY"], !key.isEmpty else {
+            throw RushError("DIBS_ADMIN_KEY is not set: it reads the audit, which the check needs")
+        }
+        let secret = environment["DIBS_JWT_SECRET"] ?? ""
+        self.secret = secret.isEmpty ? nil : secret
+        api = ServerAPI(instances: options.instances, key: key)
+        name = String(UInt32.random(in: .min ... .max), radix: 36)
+    }
+
+    private func run() async throws -> Int32 {
+        for instance in options.instances {
+            let problem = await ServerAPI.isReady(instance)
+            if let problem { throw RushError("\(instance) is not ready: \(problem)") }
+        }
+        var sales: [ServerAPI.Sale] = []
+        if options.sales.isEmpty {
+            sales.append(try await api.register(name: "Rush \(name)", options))
+        } else {
+            for id in options.sales { sales.append(try await api.sale(id)) }
+        }
+        var truths: [SaleTruth] = []
+        for sale in sales { truths.append(try await truth(of: sale)) }
+
+        let crew = try Crew(jobs(sales))
+        let display = ProgressDisplay(crew, options)
+        defer { display.end() }
+        guard try await crew.ready(within: options.timeout) else {
+            let connected = crew.progress.connected
+            throw RushError("only \(connected) of \(options.clients) are connected after \(options.timeout) s")
+        }
+        if options.connectOnly {
+            display.end()
+            return try await hold(crew)
+        }
+        // A moment ahead, so that all parts have heard of it when it comes.
+        crew.say(.go(at: EventLoop.nanoseconds + 50_000_000))
+        if options.buyers > 0 {
+            _ = try await crew.settled(within: options.timeout)
+            // Whatever is told twice comes now.
+            await EventLoop.sleep(milliseconds: 300)
+        } else {
+            await EventLoop.sleep(milliseconds: Int64(options.timeout) * 1000)
+        }
+        let tally = try await crew.finish()
+        display.end()
+        await ask(&truths, tally)
+        return try report(tally, truths, crew)
+    }
+
+    private func truth(of sale: ServerAPI.Sale) async throws -> SaleTruth {
+        let confirmed = try await api.statistics(sale.id.text).confirmed
+        return SaleTruth(
+            sale: sale.id.text, quantity: sale.quantity, limit: sale.perClientLimit, leftBefore: sale.remaining,
+            confirmedBefore: confirmed)
+    }
+
+    private func jobs(_ sales: [ServerAPI.Sale]) -> [Job] {
+        let most = Descriptors.clientsPerProcess(limit: Descriptors.raiseLimit())
+        let parts = min(options.clients, max(options.processes, (options.clients + most - 1) / most))
+        // The claims take the sales in turn, so no buyer needs more than all claims at the highest price.
+        let price = sales.map(\.price).max() ?? 0
+        return (0..<parts).map { part in
+            Job(
+                options: options, part: part, parts: parts, run: name, sales: sales.map(\.id.text), secret: secret,
+                key: api.key, points: price * Int64(options.claims))
+        }
+    }
+
+    /// Waits for the end of standard input, for whoever measures idle connections.
+    private func hold(_ crew: Crew) async throws -> Int32 {
+        let tally = try await crew.finish()
+        try write(Report(buyers: options, tally, [], Verdict(checks: []), crew.size))
+        try await EventLoop.offload {
+            var byte: UInt8 = 0
+            while read(0, &byte, 1) > 0 {}
+        }
+        return tally.faults.isEmpty ? 0 : 1
+    }
+
+    /// Asks the server until nothing is on its way any more, and its counts have caught up with what was told; but not
+    /// for ever.
+    private func ask(_ truths: inout [SaleTruth], _ tally: Tally) async {
+        let told = Dictionary(grouping: tally.orders.filter { $0.end == "confirmed" }, by: \.sale).mapValues(\.count)
+        let deadline = EventLoop.nanoseconds + 15_000_000_000
+        while true {
+            var isCalm = true
+            let audit = try? await api.audit()
+            for index in truths.indices {
+                let sale = truths[index].sale
+                truths[index].confirmedAfter = try? await api.statistics(sale).confirmed
+                truths[index].audit = audit?.sales.first { $0.sale.text == sale }.map {
+                    SaleTruth.Audit(sold: $0.sold, inFlight: $0.inFlight, drift: $0.drift)
+                }
+                let grown = truths[index].confirmedAfter.map { Int($0 - truths[index].confirmedBefore) }
+                if grown != told[sale] ?? 0 { isCalm = false }
+                if truths[index].audit?.inFlight != 0 || truths[index].audit?.drift != 0 { isCalm = false }
+            }
+            if isCalm || EventLoop.nanoseconds >= deadline { return }
+            await EventLoop.sleep(milliseconds: 200)
+        }
+    }
+
+    private func report(_ tally: Tally, _ truths: [SaleTruth], _ crew: Crew) throws -> Int32 {
+        let verdict = Verdict(tally, buyers: options.buyers, claims: options.claims, truths: truths)
+        let report = Report(buyers: options, tally, truths, verdict, crew.size)
+        if options.json != "-" { print(report.text, terminator: "") }
+        try write(report)
+        return verdict.holds ? 0 : 1
+    }
+
+    private func write(_ report: Report) throws {
+        guard let path = options.json else { return }
+        let line = try report.json() + Data("\n".utf8)
+        if path == "-" {
+            FileHandle.standardOutput.write(line)
+        } else {
+            try line.write(to: URL(fileURLWithPath: path))
+        }
+    }
+}
+
+extension Report {
+    fileprivate init(buyers options: Options, _ tally: Tally, _ truths: [SaleTruth], _ verdict: Verdict, _ size: Int) {
+        self.init(
+            buyers: options.buyers, watchers: options.watchers, instances: options.instances.count, processes: size,
+            truths: truths, tally: tally, verdict: verdict)
+    }
+}

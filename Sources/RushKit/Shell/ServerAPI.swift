@@ -1,0 +1,154 @@
+import EventLoop
+import Foundation
+import Gateway
+import Model
+
+/// Why a run cannot go on.
+struct RushError: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// The calls of REST that a run makes, as the admin.
+@LoopActor
+struct ServerAPI {
+    /// Tried in turn: one of them may be down, that is what some runs are about.
+    let instances: [String]
+    let key: String
+
+    struct Sale: Decodable {
+        let id: WireID
+        let quantity: Int64
+        let remaining: Int64
+        let status: String
+        let price: Int64
+        let perClientLimit: Int64
+    }
+
+    struct Statistics: Decodable {
+        let confirmed: Int64
+    }
+
+    struct Audit: Decodable {
+        struct Sale: Decodable {
+            let sale: WireID
+            let sold: Int64
+            let inFlight: Int64
+            let drift: Int64
+        }
+        let sales: [Sale]
+    }
+
+    private struct Token: Decodable {
+        let token: String
+    }
+
+    private struct NewSale: Encodable {
+        let name: String
+        let quantity, price, perClientLimit: Int
+        let opensAt, closesAt: String
+    }
+
+    /// Registers a sale that is open.
+    func register(name: String, _ options: Options) async throws -> Sale {
+        let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
+        let sale = NewSale(
+            name: name, quantity: options.quantity, price: options.price, perClientLimit: options.limit,
+            opensAt: (now + -1000).description, closesAt: (now + Int64(options.timeout * 2 + 3600) * 1000).description)
+        return try await call(.post, "/api/sales", body: sale)
+    }
+
+    func sale(_ id: String) async throws -> Sale { try await call(.get, "/api/sales/\(id)") }
+
+    func statistics(_ id: String) async throws -> Statistics { try await call(.get, "/api/sales/\(id)/statistics") }
+
+    func audit() async throws -> Audit { try await call(.get, "/api/audit") }
+
+    func token(for client: String) async throws -> String {
+        let token: Token = try await call(.post, "/api/tokens", body: ["userId": client])
+        return token.token
+    }
+
+    /// Gives points; the same `name` again gives them once.
+    func charge(_ client: String, points: Int64, name: String) async throws {
+        struct Charge: Encodable {
+            let userId: String
+            let point: Int64
+        }
+        let _: String = try await call(
+            .patch, "/api/users/point", body: Charge(userId: client, point: points),
+            headers: [("idempotency-key", name)])
+    }
+
+    /// Whether this instance is ready; else why not.
+    static func isReady(_ instance: String) async -> String? {
+        do {
+            let answer = try await HTTPClient.request(.get, instance + "/readyz", timeout: 5000)
+            return answer.status == 200 ? nil : "it says \(answer.status)"
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    private struct Envelope<Value: Decodable>: Decodable {
+        struct Problem: Decodable {
+            let code: String
+            let message: String
+        }
+        let result: Value?
+        let error: Problem?
+    }
+
+    private func call<Value: Decodable>(_ method: HTTPMethod, _ path: String) async throws -> Value {
+        try await call(method, path, content: nil, headers: [])
+    }
+
+    private func call<Value: Decodable>(
+        _ method: HTTPMethod, _ path: String, body: some Encodable, headers: [(name: String, value: String)] = []
+    ) async throws -> Value {
+        try await call(
+            method, path, content: Array(try JSONEncoder().encode(body)),
+            headers: headers + [("content-type", "application/json")])
+    }
+
+    /// Asks until there is an answer that is one: what is `unavailable` or limited is asked again after a pause.
+    private func call<Value: Decodable>(
+        _ method: HTTPMethod, _ path: String, content: [UInt8]?, headers: [(name: String, value: String)]
+    ) async throws -> Value {
+        var backoff = Backoff(base: 100, cap: 2000)
+        var problem = ""
+        for attempt in 0..<12 {
+            if attempt > 0 { await EventLoop.sleep(milliseconds: backoff.next()) }
+            let instance = instances[attempt % instances.count]
+            do {
+                let answer = try await HTTPClient.request(
+                    method, instance + path, headers: headers + [("authorization", "Bearer " + key)], body: content)
+                problem = "\(method.rawValue) \(instance)\(path): \(answer.status)"
+                if answer.status == 429 || answer.status == 503 { continue }
+                let envelope = try JSONDecoder().decode(Envelope<Value>.self, from: Data(answer.body))
+                if let result = envelope.result { return result }
+                if let error = envelope.error { problem += " \(error.code): \(error.message)" }
+                throw RushError(problem)
+            } catch let error as GatewayError {
+                problem = "\(method.rawValue) \(instance)\(path): \(error)"
+            } catch let error as DecodingError {
+                throw RushError(problem + ", and not what the contract says: \(error)")
+            }
+        }
+        throw RushError(problem)
+    }
+}
+
+/// An id, as number or text.
+struct WireID: Decodable, Hashable, Sendable {
+    let text: String
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if let number = try? container.decode(Int64.self) {
+            text = String(number)
+        } else {
+            text = try container.decode(String.self)
+        }
+    }
+}

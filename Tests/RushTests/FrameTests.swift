@@ -1,0 +1,71 @@
+import Testing
+
+@testable import RushKit
+
+struct FrameTests {
+    private func frame(_ text: String) -> Frame? { Frame(Array(text.utf8)) }
+
+    @Test func connected() {
+        let frame = frame(#"{"type":"connected","client":"a","epoch":"7d.1f","offset":17,"recovered":true}"#)
+        #expect(frame == Frame(kind: .connected, offset: 17, epoch: "7d.1f", recovered: true))
+    }
+
+    @Test func result() {
+        let text =
+            #"{"type":"result","sale":42,"outcome":"accepted","ticket":17,"order":"42-17","remaining":83,"offset":18,"id":2}"#
+        #expect(
+            frame(text)
+                == Frame(
+                    kind: .result, id: 2, offset: 18, sale: "42", outcome: "accepted", order: "42-17", ticket: 17))
+    }
+
+    @Test func idsAsTextAndInAnotherOrder() {
+        let text = #" { "id" : "2" , "order" : 17, "sale":"42","outcome":"sold_out" ,"type" : "result" } "#
+        #expect(frame(text) == Frame(kind: .result, id: 2, sale: "42", outcome: "sold_out", order: "17"))
+    }
+
+    @Test func nullIsNothing() {
+        #expect(
+            frame(#"{"type":"order","reason":null,"status":"confirmed"}"#) == Frame(kind: .order, status: "confirmed"))
+    }
+
+    @Test func whatNobodyAsksForIsSkipped() {
+        let text =
+            #"{"a":{"b":[1,{"c":"]}\"{"}]},"d":[[],{}],"e":-1.5e3,"f":"x","type":"error","code":"unavailable","g":true}"#
+        #expect(frame(text) == Frame(kind: .error, code: "unavailable"))
+    }
+
+    @Test func escapes() {
+        #expect(frame(#"{"type":"error","message":"a\"b\\c\/\n\u00e9\ud800 ü"}"#)?.message == "a\"b\\c/\né\u{FFFD} ü")
+        #expect(frame(#"{"t\u0079pe":"sale"}"#)?.kind == .sale)
+    }
+
+    @Test func emptyAndUnknown() {
+        #expect(frame("{}") == Frame())
+        #expect(frame(#"{"type":"pong","at":"x"}"#) == Frame())
+        #expect(frame(#"{"type":["sale"]}"#) == Frame())
+    }
+
+    @Test(arguments: [
+        "", " ", "[]", "1", "{", #"{"type""#, #"{"type":"#, #"{"type":"sale"#, #"{"type":"sale""#, #"{"type":"sale",}"#,
+        #"{"type":"sale"}x"#, #"{"a":{"b":1}"#, #"{"a":[1,2}"#, #"{type:"sale"}"#, #"{"a":}"#, #"{"a":"\u12"}"#,
+        #"{"a":"\"#,
+    ])
+    func broken(text: String) {
+        #expect(frame(text) == nil)
+    }
+
+    /// What any prefix of a frame, or a frame with any byte changed, must not do is trap.
+    @Test func hostile() {
+        let text = Array(
+            #"{"type":"result","x":[{"y":"\u0041\n"}],"order":"42-17","offset":99999999999999999999}"#.utf8)
+        for end in text.indices { #expect(Frame(Array(text[..<end])) == nil) }
+        for index in text.indices {
+            for byte in UInt8.min...UInt8.max {
+                var changed = text
+                changed[index] = byte
+                _ = Frame(changed)
+            }
+        }
+    }
+}
