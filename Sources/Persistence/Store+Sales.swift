@@ -118,6 +118,11 @@ extension Store {
             Statement(
                 "select counter, sum(value)::bigint from sale_counts where sale_id = $1 group by counter", sale),
             Statement("select first_claim_at, sold_out_at from sale_moments where sale_id = $1", sale),
+            Statement(
+                """
+                select extract(epoch from at)::bigint, counter, value from sale_counts
+                where sale_id = $1 and at > now() - interval '10 seconds'
+                """, sale),
             timeout: Self.patience)
         guard let row = results[2].first else { return nil }
         let stored = StoredSale(row)
@@ -132,7 +137,12 @@ extension Store {
             state: SaleState(
                 sale: stored.sale, window: stored.window, remaining: stored.sale.quantity - Int64(orders.count)),
             epoch: stored.epoch, lastSequence: results[3].first!.integer(0), orders: orders,
-            counts: statistics.counts, firstClaimAt: statistics.firstClaimAt, soldOutAt: statistics.soldOutAt)
+            counts: statistics.counts,
+            series: results[7].rows.compactMap { row in
+                Counter(name: row.text(1)).map {
+                    SeriesCount(second: row.integer(0), counter: $0, value: row.integer(2))
+                }
+            }, firstClaimAt: statistics.firstClaimAt, soldOutAt: statistics.soldOutAt)
     }
 }
 
