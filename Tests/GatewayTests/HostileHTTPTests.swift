@@ -121,11 +121,6 @@ struct HostileHTTPTests {
             request: "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n", status: 400,
             code: "bad_request"),
         Case(
-            testDescription: "h2c",
-            request:
-                "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, http2-settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
-            status: 400, code: "bad_request"),
-        Case(
             testDescription: "upgrade by POST", request: RawFrame.handshake("/ws").replacing("GET", with: "POST"),
             status: 400, code: "bad_request"),
         Case(

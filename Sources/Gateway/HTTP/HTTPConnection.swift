@@ -35,6 +35,8 @@ final class HTTPConnection: Peer {
     var deadline: Int64
     /// Counts requests, so that an answer that comes late finds that its own is over.
     var exchange = 0
+    /// Whether the next request came, in whole or in part, before the last one was answered.
+    var isPipelined = false
     /// The request that is being read or answered.
     var head: RequestHead?
     /// The part of an answer that is still to be written.
@@ -95,9 +97,15 @@ final class HTTPConnection: Peer {
         do {
             head = try RequestHead.read(wsi, from: address, extraHeaders: server.configuration.extraHeaders)
         } catch {
-            return refuse(.error(error.error), status: error.status, moreComes: true)
+            return refuse(.error(error.error), status: error.status, moreComes: !isPipelined)
         }
         self.head = head
+        if isPipelined && head.framing != .none {
+            // The library would take the request's head, which it has kept, for the body, and read memory that it has
+            // freed (the loop at lib/roles/http/server/server.c:1811). It doesn't when this returns -1.
+            let message = "a request with a body has to wait for the answer to the one before"
+            return refuse(.error(WireError(.badRequest, message)), moreComes: false)
+        }
         guard case .length(let length) = head.framing else { return dispatch() }
         if length > server.configuration.maxBodyBytes {
             let limit = server.configuration.maxBodyBytes
