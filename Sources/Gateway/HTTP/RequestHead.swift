@@ -39,7 +39,7 @@ struct RequestHead {
     ) throws(Unreadable) -> RequestHead {
         let (method, path) = try methodAndPath(wsi)
         let headers = headers(wsi, extraHeaders)
-        let version: HTTPVersion = isHTTP11(wsi) ? .http11 : .http10
+        let version = try version(wsi)
         if version == .http11 && lws_hdr_total_length(wsi, WSI_TOKEN_HOST) == 0 {
             throw .bad("HTTP/1.1 wants the header Host")
         }
@@ -87,10 +87,15 @@ struct RequestHead {
         return query
     }
 
-    /// The library answers with 1.1 where the request's line ends in `HTTP/1.1` (server.c:1474).
+    /// An escaped line break in the path or the query ends the request's line for the library (parsers.c:1066), and what
+    /// follows becomes a header: the line is then without a version.
     @LoopActor
-    private static func isHTTP11(_ wsi: OpaquePointer) -> Bool {
-        HeaderTable.value(wsi, WSI_TOKEN_HTTP)?.hasPrefix("HTTP/1.1") == true
+    private static func version(_ wsi: OpaquePointer) throws(Unreadable) -> HTTPVersion {
+        switch HeaderTable.value(wsi, WSI_TOKEN_HTTP)?.trimmingSpaces {
+        case "HTTP/1.1": return .http11
+        case "HTTP/1.0": return .http10
+        default: throw .bad("the request's line has no version that is spoken here, or a line break in its path")
+        }
     }
 
     @LoopActor
