@@ -260,7 +260,7 @@ public final class WebSocketConnection: Peer {
         } else if now - lastHeard >= Int64(server.configuration.pingAfterSeconds) * 1000 {
             deadline = now + Int64(server.configuration.pongTimeoutSeconds) * 1000
             // Where the socket takes nothing, the silence alone decides. The payload is needed: the library doesn't
-            // tell of an empty pong (lib/roles/ws/ops-ws.c, "PONG && !pmdrx.eb_in.len").
+            // tell of an empty pong (lib/roles/ws/ops-ws.c:591).
             if lws_partial_buffered(wsi) == 0 && !Scratch.write(wsi, "dibs".utf8, LWS_WRITE_PING) { broken() }
         }
     }
