@@ -57,6 +57,17 @@ public final class PostgresServer: Sendable {
     /// Starts it (again), and returns when it takes connections.
     public func start() async throws { try await PostgresServer.blocking { try self.boot() } }
 
+    /// Ends it in order: connections are closed, what is under way is rolled back. Returns when it is gone.
+    public func stop() async throws {
+        try await PostgresServer.blocking {
+            let server = self.process.withLock { $0 }
+            // The fast shutdown.
+            Glibc.kill(server, SIGINT)
+            var status: Int32 = 0
+            while waitpid(server, &status, 0) < 0 && errno == EINTR {}
+        }
+    }
+
     /// Kills every process of it, as a loss of power would.
     public func kill() async throws {
         try await PostgresServer.blocking {

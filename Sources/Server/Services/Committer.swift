@@ -23,12 +23,11 @@ final class Committer {
     private var isStopping = false
     private var whenIdle: [CheckedContinuation<Void, Never>] = []
     private let sweepTimer = LoopTimer()
-    private var sweeps = 0
     private var isSweeping = false
 
     /// Sales that commit at the same time; each has one batch in flight.
     private static let parallelSales = 4
-    private static let sweepMilliseconds: Int64 = 1000
+    private static let sweepMilliseconds: Int64 = 2000
     /// Entries that a committer had for this long without settling are taken over by another.
     private static let takeOverIdleMilliseconds: Int64 = 5_000
 
@@ -75,27 +74,26 @@ final class Committer {
         guard !isSweeping, !isStopping, engine.isConnected else { return }
         isSweeping = true
         defer { isSweeping = false }
-        let looksEverywhere = sweeps % 2 == 0
-        sweeps += 1
-        if looksEverywhere, let sales = try? await store.activeSales() {
+        if let sales = try? await store.activeSales() {
             let active = Set(sales.map(\.sale.id))
-            for sale in active { await follow(sale) }
+            for sale in active where subscriptions[sale] == nil { await follow(sale) }
             for (sale, subscription) in subscriptions where !active.contains(sale) && !running.contains(sale) {
                 subscription.cancel()
                 subscriptions[sale] = nil
             }
         }
-        for sale in subscriptions.keys {
-            if looksEverywhere {
-                let orders = try? await engine.takeOverOrders(
-                    of: sale, consumer: consumer, idleMilliseconds: Self.takeOverIdleMilliseconds, count: batchSize)
-                if let orders, !orders.isEmpty {
-                    log(.warning, "orders_taken_over", ["sale": .init(sale), "orders": .init(orders.count)])
-                    await finish(orders)
-                }
-            }
-            markDirty(sale)
-        }
+        // All at once: what they ask of Redis leaves in one write.
+        let takings = subscriptions.keys.map { sale in EventLoop.task { await self.takeOver(sale) } }
+        for taking in takings { await taking.value }
+        for sale in subscriptions.keys { markDirty(sale) }
+    }
+
+    private func takeOver(_ sale: SaleID) async {
+        let orders = try? await engine.takeOverOrders(
+            of: sale, consumer: consumer, idleMilliseconds: Self.takeOverIdleMilliseconds, count: batchSize)
+        guard let orders, !orders.isEmpty else { return }
+        log(.warning, "orders_taken_over", ["sale": .init(sale), "orders": .init(orders.count)])
+        await finish(orders)
     }
 
     private func follow(_ sale: SaleID) async {

@@ -45,7 +45,11 @@ final class StatisticsService {
         }
         let task = EventLoop.task {
             do {
-                for stored in try await self.store.activeSales() { try await self.flush(stored.sale.id) }
+                // All at once: what they ask of Redis leaves in one write.
+                let flushes = try await self.store.activeSales().map { stored in
+                    EventLoop.task { await self.flushOrLog(stored.sale.id) }
+                }
+                for flush in flushes { await flush.value }
             } catch {
                 self.log(.debug, "statistics_wait", ["error": .init("\(error)")])
             }
@@ -53,6 +57,14 @@ final class StatisticsService {
         flushing = task
         await task.value
         flushing = nil
+    }
+
+    private func flushOrLog(_ sale: SaleID) async {
+        do {
+            try await flush(sale)
+        } catch {
+            log(.debug, "statistics_wait", ["sale": .init(sale), "error": .init("\(error)")])
+        }
     }
 
     private func flush(_ sale: SaleID) async throws {

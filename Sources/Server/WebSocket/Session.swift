@@ -28,6 +28,8 @@ final class Session {
     private(set) var watched: Set<SaleID> = []
 
     private var cursor = OutcomeCursor(sent: 0)
+    /// The data set whose offsets the cursor counts.
+    private var dataEpoch: String?
     /// The offset of the last outcome that was sent, after those that still wait for the answer to a claim.
     private var lastTold: Int64 = 0
     private var claims = PendingClaims<MessageID>()
@@ -146,6 +148,7 @@ final class Session {
     /// Answers `connect`, and sends what was missed.
     private func greet(_ presence: Presence, resume: ClientMessage.Resume?, id: MessageID?) async throws {
         let client = presence.client
+        dataEpoch = hub.engine.dataEpoch
         let valid = resume.flatMap { hub.epochs.isValid($0.epoch, at: hub.now) ? $0.offset.value : nil }
         let (last, outcomes) = try await hub.engine.outcomes(of: client, after: valid ?? .max)
         guard state == .connecting else { return }
@@ -177,7 +180,16 @@ final class Session {
 
     /// The subscription was renewed: something may have been missed.
     func mayHaveMissed() {
+        guard countsAsBefore() else { return }
         perform(cursor.mayHaveMissed())
+    }
+
+    /// Whether Redis still has the data whose offsets this connection counts. When it was lost, offsets began anew, and
+    /// what comes would be taken for what was sent: the client has to come back, and is told the present truth.
+    private func countsAsBefore() -> Bool {
+        guard state == .connected, hub.engine.dataEpoch != dataEpoch else { return true }
+        close(.goingAway, "outcomes are counted anew; reconnect")
+        return false
     }
 
     private func perform(_ action: OutcomeCursor.Action) {
@@ -202,7 +214,8 @@ final class Session {
         while state == .connected {
             do {
                 let (last, outcomes) = try await hub.engine.outcomes(of: client, after: offset)
-                guard state == .connected else { return }
+                // The connection to Redis that answered has found out whose data these are.
+                guard state == .connected, countsAsBefore() else { return }
                 let (action, skipped) = cursor.read(outcomes, last: last)
                 if skipped {
                     for outcome in await hub.presentTruth(of: client) {
