@@ -1,10 +1,11 @@
 /*
  * The yardstick for a round trip: the least that an echo server on libwebsockets can be, in C, on libuv as Dibs is.
  *
- *   echo_lws [--port 0] [--seconds 60]
+ *   echo_lws [--port 0] [--seconds 60] [--receive 4096]
  *
  * Listens on 127.0.0.1 only, prints {"event":"listening","port":…}, echoes every frame as it came (text or binary, whole
- * or in fragments), and ends by itself after that time with {"benchmark":"echo_lws",…}.
+ * or in fragments), and ends by itself after that time with {"benchmark":"echo_lws",…}. `--receive` is the size of each
+ * connection's receive buffer, which is most of what an idle one takes.
  */
 #include <libwebsockets.h>
 #include <stdio.h>
@@ -74,19 +75,20 @@ static int callback(struct lws *wsi, enum lws_callback_reasons reason, void *use
 static void end(uv_timer_t *timer) { uv_stop(timer->loop); }
 
 int main(int count, char **arguments) {
-    int port = 0, seconds = 60;
+    int port = 0, seconds = 60, receive = FRAME;
     for (int i = 1; i + 1 < count; i += 2) {
         if (strcmp(arguments[i], "--port") == 0) port = atoi(arguments[i + 1]);
         if (strcmp(arguments[i], "--seconds") == 0) seconds = atoi(arguments[i + 1]);
+        if (strcmp(arguments[i], "--receive") == 0) receive = atoi(arguments[i + 1]);
     }
-    if (count % 2 == 0 || port < 0 || port > 65535 || seconds < 1) {
-        fprintf(stderr, "usage: echo_lws [--port P] [--seconds S]\n");
+    if (count % 2 == 0 || port < 0 || port > 65535 || seconds < 1 || receive < 128 || receive > FRAME) {
+        fprintf(stderr, "usage: echo_lws [--port P] [--seconds S] [--receive BYTES]\n");
         return 64;
     }
     alarm((unsigned)seconds + 30); /* whatever happens, it ends */
 
-    static const struct lws_protocols protocols[] = {
-        {"echo", callback, sizeof(struct session), FRAME, 0, NULL, 0}, {NULL, NULL, 0, 0, 0, NULL, 0}};
+    const struct lws_protocols protocols[] = {
+        {"echo", callback, sizeof(struct session), (size_t)receive, 0, NULL, 0}, {NULL, NULL, 0, 0, 0, NULL, 0}};
     struct lws_context_creation_info info;
     memset(&info, 0, sizeof info);
     info.port = port;

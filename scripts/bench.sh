@@ -1,25 +1,177 @@
 #!/bin/sh
-# Measures Dibs beside its yardsticks, in the same run on the same machine. One JSON object a line.
+# Measures Dibs beside its yardsticks, in the same run on the same machine, and writes the table of docs/performance.md.
 #
 #   scripts/bench.sh [--quick]
+#
+# Everything is started privately and on loopback, and is stopped at the end. The table goes to bench/out/latest.md, every
+# single figure to bench/out/latest.tsv, and what the programs said to bench/out/logs.
+#
+#   DIBS_BENCH_ONLY   measures only what contains this: claims, echo, broadcast, commit, connections
 set -eu
 
 cd "$(dirname -- "$0")/.."
-seconds=10
-sockets=10000
+root=$(pwd -P)
+repetitions=3
+quick=
 case ${1:-} in
 '') ;;
---quick) seconds=3 sockets=2000 ;;
+--quick) repetitions=1 quick=yes ;;
 *)
     sed -n '2,/^set/{/^#/!q;s/^# \{0,1\}//;p;}' "$0" >&2
     exit 64
     ;;
 esac
+only=${DIBS_BENCH_ONLY:-}
 
 scripts/install-packages.sh scripts/packages.txt scripts/packages-test.txt
+scripts/require-swift.sh
+swift build -c release --product dibs
+swift build -c release --product rush
 make --silent -C bench
 # One descriptor per connection and end, and some more.
 # shellcheck disable=SC3045 # dash has it
 ulimit -n "$(ulimit -H -n)"
 
-bench/build/send_loop --sockets "$sockets" --seconds "$seconds"
+# In /tmp whatever TMPDIR says: the names of Unix sockets must stay short, and PostgreSQL's user must get there.
+work=$(mktemp -d /tmp/dibs-bench-XXXXXX)
+chmod 711 "$work"
+out=$root/bench/out
+rm -rf "$out/logs"
+mkdir -p "$out/logs"
+figures=$work/figures.tsv
+: >"$figures"
+
+server=
+committer=
+yardstick=
+cleanup() {
+    for process in "$server" "$committer" "$yardstick"; do
+        [ -z "$process" ] || kill -TERM "$process" 2>/dev/null || true
+    done
+    cp -p "$work"/*.log "$out/logs/" 2>/dev/null || true
+    scripts/services.sh remove "$work/services" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+fail() {
+    echo "bench.sh: $*" >&2
+    exit 1
+}
+
+# --- What is measured -----------------------------------------------------------------------------------------------
+
+# As `make run` does it: what must survive a power failure waits for the disk.
+scripts/services.sh start "$work/services"
+urls=$(scripts/services.sh urls "$work/services")
+for pair in $urls; do
+    # shellcheck disable=SC2163 # its value is NAME=value
+    export "$pair"
+done
+redis_socket=${DIBS_REDIS_URL#unix://}
+postgres_sockets=${DIBS_DATABASE_URL##*host=}
+unset DIBS_ADMIN_KEY DIBS_SERVICE_KEY DIBS_JWT_SECRET DIBS_WORKERS DIBS_ROLES
+data=$work/services
+. scripts/keys.sh
+# Not on a command line, where everybody could read it.
+(umask 077 && echo "Authorization: Bearer $DIBS_ADMIN_KEY" >"$work/authorization")
+export DIBS_RATE_LIMIT=off DIBS_WEB_ROOT="$root/web-static" DIBS_LOG_LEVEL=warning
+
+.build/release/dibs migrate >"$work/migrate.log" 2>&1 || fail "dibs migrate fails: $(tail -n 3 "$work/migrate.log")"
+
+# A port that nobody has now; the kernel would give it out last.
+free_port() {
+    port=$((20000 + $(od -An -N2 -tu2 /dev/urandom) % 10000))
+    while [ -n "$(ss -Hltn "sport = :$port" 2>/dev/null)" ]; do port=$((port + 1)); done
+    echo "$port"
+}
+
+# Starts `dibs serve`, and waits until it is ready. Sets server and server_url.
+start_server() { # roles
+    port=$(free_port)
+    server_url=http://127.0.0.1:$port
+    DIBS_LISTEN=127.0.0.1:$port DIBS_ROLES=${1:-gateway,scheduler,committer} .build/release/dibs serve \
+        >>"$work/server.log" 2>&1 </dev/null &
+    server=$!
+    tries=300
+    until curl -fsS -o /dev/null -m 2 "$server_url/readyz" 2>/dev/null; do
+        tries=$((tries - 1))
+        if [ "$tries" -eq 0 ] || ! kill -0 "$server" 2>/dev/null; then
+            tail -n 20 "$work/server.log" >&2
+            fail "the server does not get ready"
+        fi
+        sleep 0.1
+    done
+}
+
+stop_server() {
+    [ -n "$server" ] || return 0
+    kill -TERM "$server"
+    wait "$server" || fail "the server ended with status $?"
+    server=
+}
+
+admin() { # method, path, body
+    curl -fsS -m 30 -X "$1" -H @"$work/authorization" -H 'Content-Type: application/json' -d "${3:-}" "$server_url$2"
+}
+
+new_sale() { # quantity
+    answer=$(admin POST /api/sales "{\"name\":\"bench\",\"quantity\":$1,\"opensAt\":\"2020-01-01T00:00:00Z\",
+        \"closesAt\":\"2099-01-01T00:00:00Z\"}")
+    echo "$answer" | sed -n 's/.*"id": *\([0-9]*\).*/\1/p'
+}
+
+# Runs the load generator; its figures go to $work/rush.json. What it finds untrue ends the run.
+rush() { # options…
+    .build/release/rush --instances "$server_url" --timeout 120 --json "$work/rush.json" "$@" \
+        >"$work/rush.out" 2>>"$work/rush.log" || {
+        cat "$work/rush.out" >&2
+        tail -n 5 "$work/rush.log" >&2
+        fail "the load generator is not content"
+    }
+}
+
+# A number of a JSON object in one line.
+figure() { # name, file
+    sed -n "s/.*\"$1\":\([-0-9.e+]*\).*/\1/p" "$2"
+}
+# A number inside an object of it.
+inner() { # object, name, file
+    sed -n "s/.*\"$1\":{[^}]*\"$2\":\([-0-9.e+]*\).*/\1/p" "$3"
+}
+
+redis() { redis-cli -s "$redis_socket" "$@"; }
+sql() { psql -X -q -A -t -h "$postgres_sockets" -U dibs -d dibs -c "$1"; }
+resident_bytes() { awk '/^VmRSS:/ { print $2 * 1024 }' "/proc/$1/status"; }
+now() { date +%s.%N; }
+calculate() { awk "BEGIN { printf \"%.6g\", $(echo "$1" | tr "\n" " ") }"; }
+
+# One line of the figures: what, ours, the yardstick's. More lines of the same are repetitions.
+record() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" | tee -a "$figures"; }
+
+wanted() { case $1 in *"$only"*) return 0 ;; *) return 1 ;; esac; }
+
+. bench/rows.sh
+
+began=$(date +%s)
+load=$(cut -d ' ' -f 1 /proc/loadavg)
+for repetition in $(seq "$repetitions"); do
+    echo "── repetition $repetition of $repetitions"
+    for row in claims echo broadcast commit connections; do
+        if wanted "$row"; then "measure_$row"; fi
+    done
+done
+took=$(($(date +%s) - began))
+
+{
+    awk -f bench/table.awk "$figures"
+    printf '\nMeasured on %s with %s cores (%s), kernel %s, Redis %s, PostgreSQL %s, in %s s' "$(date -u +%Y-%m-%d)" \
+        "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" \
+        "$(redis INFO server | sed -n 's/^redis_version:\([0-9.]*\).*/\1/p')" "$(sql 'show server_version')" "$took"
+    printf ', with a load of %s before. Server, load generator, Redis and PostgreSQL share these cores.\n' "$load"
+} >"$work/latest.md"
+mv "$work/latest.md" "$out/latest.md"
+cp "$figures" "$out/latest.tsv"
+cat "$out/latest.md"

@@ -26,6 +26,8 @@ public struct Options: Equatable, Sendable, Codable {
     public var json: String?
     /// Connect, say so, wait for the end of standard input, and leave.
     public var connectOnly = false
+    /// The server only echoes, like `bench/echo_lws`: for finding out what the generator itself can do.
+    public var echo = false
 
     /// How many connections there are in all.
     public var clients: Int { buyers + watchers }
@@ -80,6 +82,7 @@ extension Command {
             case "--help", "-h": return .help
             case "--part": return .part
             case "--connect-only": options.connectOnly = true
+            case "--echo": options.echo = true
             case "--buyers": options.buyers = try number(value(), name, 0...1_000_000)
             case "--watchers": options.watchers = try number(value(), name, 0...1_000_000)
             case "--claims": options.claims = try number(value(), name, 1...1_000_000)
@@ -152,6 +155,7 @@ extension Command {
           --processes N      uses at least so many processes (1); there are more when one cannot hold its part
           --timeout S        seconds to connect in, and again until all is decided and settled (120)
           --connect-only     connects, says so, and leaves when standard input ends
+          --echo             the server is bench/build/echo_lws: measures the generator itself
           --json FILE        writes the figures there as well; `-`: to standard output instead of the table
           --help             this
 

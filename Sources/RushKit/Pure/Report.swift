@@ -92,10 +92,11 @@ extension Report {
     }
 
     private var headline: String {
-        let sale =
-            truths.count == 1
-            ? "sale \(truths[0].sale) with \(grouped(Int(truths[0].leftBefore))) of "
-                + "\(grouped(Int(truths[0].quantity))) left" : "\(truths.count) sales"
+        var sale = truths.isEmpty ? "an echo" : "\(truths.count) sales"
+        if truths.count == 1 {
+            let left = "\(grouped(Int(truths[0].leftBefore))) of \(grouped(Int(truths[0].quantity)))"
+            sale = "sale \(truths[0].sale) with \(left) left"
+        }
         let watching = watchers == 0 ? "" : ", \(grouped(watchers)) watchers"
         return "\(grouped(buyers)) buyers\(watching), \(sale), \(instances) instance\(instances == 1 ? "" : "s"), "
             + "\(processes) generator process\(processes == 1 ? "" : "es")"

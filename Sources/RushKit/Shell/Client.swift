@@ -43,7 +43,7 @@ final class Client {
                 perform(buyer.closed(reason.code, &part.tally))
             }
             guard case .connect(let resume) = buyer.opened() else { return }
-            socket?.send(Outgoing.connect(token: token, resume: resume))
+            socket?.send(part.frames.connect(token: token, resume: resume))
         } catch {
             part.note(error)
             opened()
@@ -73,8 +73,8 @@ final class Client {
     private func perform(_ action: Buyer.Action) {
         switch action {
         case .nothing, .connect: break
-        case .claim(let claim): socket?.send(Outgoing.claim(claim))
-        case .watch(let sale): socket?.send(Outgoing.watch(sale: sale))
+        case .claim(let claim): socket?.send(part.frames.claim(claim))
+        case .watch(let sale): socket?.send(part.frames.watch(sale: sale))
         case .claimAfter(let milliseconds):
             pause.start(after: milliseconds) { [weak self] in
                 guard let self else { return }
@@ -95,18 +95,4 @@ final class Client {
 
     /// Whether the part knows that this buyer is finished.
     var isCounted = false
-}
-
-/// The frames that a client sends.
-enum Outgoing {
-    static func connect(token: String, resume: Position?) -> String {
-        let resume = resume.map { #","resume":{"epoch":"\#($0.epoch)","offset":\#($0.offset)}"# } ?? ""
-        return #"{"type":"connect","token":"\#(token)"\#(resume)}"#
-    }
-
-    static func claim(_ claim: Buyer.Claim) -> String {
-        #"{"type":"claim","sale":\#(claim.sale),"key":"\#(claim.key)","id":\#(claim.number)}"#
-    }
-
-    static func watch(sale: String) -> String { #"{"type":"watch","sale":\#(sale)}"# }
 }

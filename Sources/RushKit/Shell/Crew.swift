@@ -34,6 +34,8 @@ final class Crew {
 
     /// Starts the processes and hands each its job.
     init(_ jobs: [Job]) throws {
+        // By its own name, so that the list of processes shows what they are.
+        let program = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? "/proc/self/exe"
         for job in jobs {
             let member = Member()
             members.append(member)
@@ -46,7 +48,7 @@ final class Crew {
                 if let member, member.tally == nil { self?.fail("a part of the run ended by itself") }
             }
             member.process = try ChildProcess(
-                path: "/proc/self/exe", arguments: ["--part"], environment: ProcessInfo.processInfo.environment,
+                path: program, arguments: ["--part"], environment: ProcessInfo.processInfo.environment,
                 streams: [theirs, theirs, 2]
             ) { _ in }
             member.channel?.send(job)

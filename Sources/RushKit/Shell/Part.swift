@@ -14,6 +14,8 @@ public final class Part {
     private var clients: [Client] = []
     private var issuer: TokenIssuer?
     private var api: ServerAPI?
+    /// What the clients say.
+    private(set) var frames = OutgoingFrames(echo: false)
     private var tokens: [Int: String] = [:]
     private var unprepared: ArraySlice<Client> = []
 
@@ -68,6 +70,7 @@ public final class Part {
 
     private func start(_ job: Job) async {
         let options = job.options
+        frames = OutgoingFrames(echo: options.echo)
         issuer = job.secret.map { TokenIssuer(secret: $0) }
         api = ServerAPI(instances: options.instances, key: job.key)
         let buying = Buyer.Plan(run: job.run, sales: job.sales, claims: options.claims)

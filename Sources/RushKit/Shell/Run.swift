@@ -48,16 +48,7 @@ public struct Run {
     }
 
     private func run() async throws -> Int32 {
-        for instance in options.instances {
-            let problem = await ServerAPI.isReady(instance)
-            if let problem { throw RushError("\(instance) is not ready: \(problem)") }
-        }
-        var sales: [ServerAPI.Sale] = []
-        if options.sales.isEmpty {
-            sales.append(try await api.register(name: "Rush \(name)", options))
-        } else {
-            for id in options.sales { sales.append(try await api.sale(id)) }
-        }
+        let sales = options.echo ? [] : try await sales()
         var truths: [SaleTruth] = []
         for sale in sales { truths.append(try await truth(of: sale)) }
 
@@ -83,8 +74,20 @@ public struct Run {
         }
         let tally = try await crew.finish()
         display.end()
-        await ask(&truths, tally)
+        if !truths.isEmpty { await ask(&truths, tally) }
         return try report(tally, truths, crew)
+    }
+
+    /// The sales to claim from; a new one when none are named.
+    private func sales() async throws -> [ServerAPI.Sale] {
+        for instance in options.instances {
+            let problem = await ServerAPI.isReady(instance)
+            if let problem { throw RushError("\(instance) is not ready: \(problem)") }
+        }
+        guard !options.sales.isEmpty else { return [try await api.register(name: "Rush \(name)", options)] }
+        var sales: [ServerAPI.Sale] = []
+        for id in options.sales { sales.append(try await api.sale(id)) }
+        return sales
     }
 
     private func truth(of sale: ServerAPI.Sale) async throws -> SaleTruth {
@@ -101,8 +104,9 @@ public struct Run {
         let price = sales.map(\.price).max() ?? 0
         return (0..<parts).map { part in
             Job(
-                options: options, part: part, parts: parts, run: name, sales: sales.map(\.id.text), secret: secret,
-                key: api.key, points: price * Int64(options.claims))
+                options: options, part: part, parts: parts, run: name,
+                sales: options.echo ? ["1"] : sales.map(\.id.text),
+                secret: secret, key: api.key, points: price * Int64(options.claims))
         }
     }
 

@@ -1,0 +1,18 @@
+/// The frames that a client sends.
+struct OutgoingFrames: Sendable {
+    /// Whether the server only echoes: then each frame is, but for its type, the answer that a real one would give.
+    let echo: Bool
+
+    func connect(token: String, resume: Position?) -> String {
+        if echo { return #"{"type":"connected","epoch":"e","offset":0,"recovered":true,"token":"\#(token)"}"# }
+        let resume = resume.map { #","resume":{"epoch":"\#($0.epoch)","offset":\#($0.offset)}"# } ?? ""
+        return #"{"type":"connect","token":"\#(token)"\#(resume)}"#
+    }
+
+    func claim(_ claim: Buyer.Claim) -> String {
+        let type = echo ? #""result","outcome":"sold_out""# : #""claim""#
+        return #"{"type":\#(type),"sale":\#(claim.sale),"key":"\#(claim.key)","id":\#(claim.number)}"#
+    }
+
+    func watch(sale: String) -> String { #"{"type":"\#(echo ? "sale" : "watch")","sale":\#(sale)}"# }
+}

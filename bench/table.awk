@@ -1,0 +1,80 @@
+# Makes the Markdown table of scripts/bench.sh: from lines of what, ours and the yardstick's, with tabs between. Of several
+# lines of the same, the median is shown, and the least and the most as the spread.
+BEGIN {
+    FS = "\t"
+    row("claims_sold_out", "claims a second over 1,000 WebSockets, sold out", "`redis-benchmark -P 16`, the same function")
+    row("claims_sold_out_single", "the same", "`redis-benchmark -P 1`, the same function")
+    row("claims_accepted", "claims a second over 1,000 WebSockets, all accepted, being committed", \
+        "`redis-benchmark -P 16`, the same function, nothing committed")
+    row("claims_accepted_single", "the same", "`redis-benchmark -P 1`, the same function, nothing committed")
+    row("claims_echo", "claims a second over 1,000 WebSockets, sold out", "echo by libwebsockets in C, same generator")
+    row("broadcast", "frames a second to 10,000 watchers", "bare `send()` loop in C, 10,000 sockets")
+    row("commit", "orders a second from the stream to PostgreSQL, clients told", "`COPY` of the same rows")
+    row("memory", "bytes of the server for an idle connected client", "idle connection of the echo server in C")
+    row("connect", "clients a second connected, with token and subscription", "connections a second to the echo server in C")
+    other("claims_sold_out_p50", "claim to result, sold out, 1,000 in flight: p50", "ms")
+    other("claims_sold_out_p99", "the same: p99", "ms")
+    other("claims_accepted_p50", "claim to result, accepted, 1,000 in flight: p50", "ms")
+    other("claims_accepted_p99", "the same: p99", "ms")
+    other("broadcast_p99", "claim to result while 10,000 watch, 100 claims a second: p99", "ms")
+    other("memory_redis", "Redis' memory for the subscription of a connected client", "bytes")
+    other("claims_sold_out_generator", "processor time of the load generator for a refused claim", "µs")
+    other("claims_accepted_generator", "for an accepted one with its confirmation", "µs")
+    other("broadcast_generator", "for a frame to a watcher", "µs")
+}
+function row(key, what, yardstick) { rows[++row_count] = key; name[key] = what; against[key] = yardstick }
+function other(key, what, unit) { others[++other_count] = key; name[key] = what; units[key] = unit }
+{
+    n = ++number[$1]
+    ours[$1, n] = $2
+    theirs[$1, n] = $3
+    ratio[$1, n] = $3 > 0 ? $2 / $3 : 0
+}
+# Sorts the repetitions of one thing into `sorted`, from 1 on.
+function sort(values, key, count,    i, j, value) {
+    for (i = 1; i <= count; i++) {
+        value = values[key, i] + 0
+        for (j = i - 1; j > 0 && sorted[j] > value; j--) sorted[j + 1] = sorted[j]
+        sorted[j + 1] = value
+    }
+}
+function grouped(value,    text, result) {
+    text = sprintf("%.0f", value)
+    while (length(text) > 3) {
+        result = "," substr(text, length(text) - 2) result
+        text = substr(text, 1, length(text) - 3)
+    }
+    return text result
+}
+function plain(value) { return value >= 100 ? grouped(value) : sprintf("%.1f", value) }
+function median(count) { return count % 2 ? sorted[(count + 1) / 2] : (sorted[count / 2] + sorted[count / 2 + 1]) / 2 }
+function shown(values, key,    count) {
+    count = number[key]
+    sort(values, key, count)
+    return count > 1 ? plain(median(count)) " (" plain(sorted[1]) "–" plain(sorted[count]) ")" : plain(sorted[1])
+}
+function shown_ratio(key,    count) {
+    count = number[key]
+    sort(ratio, key, count)
+    if (count == 1) return sprintf("%.2f", sorted[1])
+    return sprintf("%.2f (%.2f–%.2f)", median(count), sorted[1], sorted[count])
+}
+END {
+    print "| what | Dibs | yardstick | | ratio |"
+    print "|---|---|---|---|---|"
+    for (i = 1; i <= row_count; i++) {
+        key = rows[i]
+        if (!number[key]) continue
+        printf "| %s | %s | %s | %s | %s |\n", name[key], shown(ours, key), against[key], shown(theirs, key), shown_ratio(key)
+    }
+    print "\n| what else | |"
+    print "|---|---|"
+    for (i = 1; i <= other_count; i++) {
+        key = others[i]
+        if (number[key]) printf "| %s | %s %s |\n", name[key], shown(ours, key), units[key]
+    }
+    most = 0
+    for (key in number) if (number[key] > most) most = number[key]
+    if (most > 1) printf "\nMedian of %d repetitions (least–most); ratios are of each repetition's own pair.\n", most
+    else print "\nOne short repetition: for a first look, not for the record."
+}
