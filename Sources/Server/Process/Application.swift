@@ -107,12 +107,14 @@ public final class Application {
             services.statistics.start()
             services.orders.startSweeping()
         }
+        guard stopping == nil else { return }
+        services.phase = .serving
         log(.info, "ready", ["roles": .init(roles.map(\.rawValue).sorted().joined(separator: ","))])
     }
 
     /// Stops accepting, tells clients to go elsewhere, finishes what is in flight, acknowledges, leaves.
     private func drain() async {
-        services.isDraining = true
+        services.phase = .draining
         let deadline = LoopTimer()
         deadline.start(after: configuration.drainSeconds * 1000 + 2000) { [log] in
             log(.error, "drain_took_too_long")

@@ -19,8 +19,17 @@ final class Services {
     let auditor: Auditor
     let accounts: AccountService
     let credentials: CredentialsChecker
-    /// Set by SIGTERM: `readyz` says no, so that a load balancer looks elsewhere.
-    var isDraining = false
+    /// What `readyz` says, besides whether Redis and PostgreSQL answer.
+    enum Phase {
+        /// The schema may be older than the program.
+        case starting
+        case serving
+        /// After SIGTERM: a load balancer should look elsewhere.
+        case draining
+    }
+
+    /// Where the process is in its life.
+    var phase = Phase.starting
 
     init(_ configuration: Configuration, log: Log) throws {
         self.configuration = configuration
