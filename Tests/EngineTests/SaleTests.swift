@@ -260,6 +260,62 @@ import Testing
         }
     }
 
+    @Test func positions() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let one = try await fixture.sale(1, quantity: 5)
+            let two = try await fixture.sale(2, quantity: 5)
+            let three = try await fixture.sale(3, quantity: 5)
+            let four = SaleID(4)
+            _ = try await fixture.claims(["a", "b"], on: one)
+            _ = try await fixture.claims(["a", "b", "c"], on: three)
+            let orders = try await fixture.engine.readOrders(of: one, consumer: "one", count: 1)
+            try await fixture.engine.settle(orders.map { Settlement(order: $0, status: .confirmed) })
+            try await fixture.redis("DEL", "dibs:{sale:3}")
+            // Read by a committer, and so there, but empty.
+            _ = try await fixture.engine.readOrders(of: four, consumer: "one", count: 1)
+            let base = SaleEpoch.base(1)
+            #expect(
+                try await fixture.engine.positions(of: [one, two, three, four, SaleID(5)]) == [
+                    one: SalePosition(epoch: 1, lastSequence: base + 2, unsettled: 1),
+                    two: SalePosition(epoch: 1, lastSequence: base, unsettled: 0),
+                    three: SalePosition(epoch: -1, lastSequence: 0, unsettled: 3),
+                ])
+            #expect(try await fixture.engine.positions(of: []).isEmpty)
+            await fixture.server.kill()
+            await #expect(throws: Outage.self) { _ = try await fixture.engine.positions(of: [one]) }
+        }
+    }
+
+    @Test func tallies() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 2, limit: 2)
+            let fresh = try #require(try await fixture.engine.tallies(of: sale))
+            #expect(fresh == SaleTallies(counts: Counts(), firstClaimAt: nil, soldOutAt: nil, remaining: 2))
+            for name in ["a", "b", "c"] {
+                _ = try await fixture.claim(name, on: sale)
+                fixture.clock.now = Timestamp(milliseconds: fixture.clock.now.milliseconds + 10)
+            }
+            let tallies = try #require(try await fixture.engine.tallies(of: sale))
+            let inspection = try await fixture.balance(sale)
+            #expect(tallies.counts == inspection.counts)
+            #expect(tallies.counts[.requests] == 3)
+            #expect(tallies.firstClaimAt == Timestamp(milliseconds: EngineFixture.opening))
+            #expect(tallies.soldOutAt == Timestamp(milliseconds: EngineFixture.opening + 10))
+            #expect(tallies.remaining == 0)
+            #expect(try await fixture.engine.tallies(of: SaleID(9)) == nil)
+            // Under rebuild there are none to tell.
+            let snapshot = SaleSnapshot(state: EngineFixture.state(1, quantity: 2, limit: 2), epoch: 2)
+            _ = try await fixture.engine.rebuild(sale, ifOlderThan: 2) {
+                let none = try await fixture.engine.tallies(of: sale)
+                #expect(none == nil)
+                return snapshot
+            }
+            #expect(try await fixture.engine.tallies(of: sale) == fresh)
+        }
+    }
+
     @Test func revocations() async throws {
         try await onLoop {
             let fixture = try await EngineFixture()
