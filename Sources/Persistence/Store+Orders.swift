@@ -98,7 +98,10 @@ extension Store {
     }
 
     /// Takes a failed order up again: until ``endRetry(_:failed:)`` or its commit it is no longer failed.
-    /// - Returns: the order; nil when it is not on the list, or under retry already.
+    ///
+    /// One that is under retry already is taken up once more: whoever began it may not have reached the engine, which
+    /// takes an order back once.
+    /// - Returns: the order; nil when it is not on the list.
     public func beginRetry(_ id: OrderID) async throws -> FailedOrder? {
         let results = try await pool.perform(
             Statement(
@@ -110,8 +113,8 @@ extension Store {
                     message, attempts, status, failed_at
                 from failed_orders where sale_id = $1 and sequence = $2
                 """, .integer(id.sale.rawValue), .integer(id.sequence)))
-        guard results[0].first!.flag(0) else { return nil }
-        return results[1].first.map { FailedOrder($0) }
+        guard let order = results[1].first.map({ FailedOrder($0) }) else { return nil }
+        return order.status == .retrying ? order : nil
     }
 
     /// The engine did not take the order back: it has failed again, for `reason`. Nothing when it was settled meanwhile.
