@@ -43,7 +43,9 @@ local function settle(keys, args)
             owned[client] = items
             changed[client] = items
         end
-        if ticket or status == 'c' then
+        -- A replayed order that fails again has failed once: it was counted the first time.
+        local failed_again = status == 'f' and args[index] ~= sequence .. '-0'
+        if (ticket or status == 'c') and not failed_again then
             local counter = COUNTERS[status]
             tally[counter] = (tally[counter] or 0) + 1
         end
