@@ -80,7 +80,15 @@ final class Shop {
         for process in running {
             #expect(try await process.waitForExit() == ChildProcess.Exit(status: 0, signal: 0))
         }
+        await redis.kill()
         checkLogs()
+    }
+
+    /// Ends all that a failed test has left.
+    func abandon() async {
+        for process in processes { process.signal(SIGKILL) }
+        for process in processes { _ = try? await process.waitForExit() }
+        await redis.kill()
     }
 
     /// Every line of every log is a JSON object with the time, the level and the event, and tells no secret.
@@ -132,8 +140,13 @@ func withShop(
         await Turnstile.shops.enter()
         defer { Turnstile.shops.leave() }
         let shop = try await Shop(decided)
-        try await body(shop)
-        try await shop.close()
+        do {
+            try await body(shop)
+            try await shop.close()
+        } catch {
+            await shop.abandon()
+            throw error
+        }
     }
 }
 
