@@ -26,7 +26,7 @@ final class Shop {
     private(set) var instances: [DibsProcess] = []
     /// Every one that was ever started.
     private var processes: [DibsProcess] = []
-    private let environment: [String: String]
+    let environment: [String: String]
     /// What must never be in a log: keys, passwords, and every token that was made or given out.
     private var secrets: Set<String> = []
     private var issuer: TokenIssuer
@@ -94,8 +94,11 @@ final class Shop {
     /// Every line of every log is a JSON object with the time, the level and the event, and tells no secret.
     func checkLogs() {
         let levels = Set(LogLevel.allCases.map(\.rawValue))
+        let names = /[{,]"([A-Za-z]+)":/
         for process in processes {
             for line in process.log.items {
+                let members = line.text.matches(of: names).map(\.output.1)
+                #expect(members.count >= 3 && Set(members).count == members.count, "\(line)")
                 #expect(Timestamp(rfc3339: line.json["time"].text ?? "") != nil, "\(line)")
                 #expect(levels.contains(line.json["level"].text ?? ""), "\(line)")
                 #expect(line.json["event"].text?.isEmpty == false, "\(line)")
