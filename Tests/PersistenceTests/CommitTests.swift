@@ -87,8 +87,10 @@ import Testing
         #expect(audit.sales[0].countDrift == 0)
 
         // Replayed while the cause is still there, it fails again; afterwards it commits, with another ticket.
-        #expect(try await fixture.store.beginRetry(failed.order.order)?.status == .retrying)
-        #expect(try await fixture.store.beginRetry(failed.order.order) == nil)
+        // It can be begun again: the first may have died before it reached the engine.
+        for _ in 0..<2 {
+            #expect(try await fixture.store.beginRetry(failed.order.order)?.status == .retrying)
+        }
         #expect(try await fixture.store.order(failed.order.order)?.status == .accepted)
         #expect(try await fixture.store.commit([orders[612]]).count(.failed) == 1)
         try await fixture.sql("alter table orders drop constraint no_poison")

@@ -28,8 +28,8 @@ public final class Application {
         services = try Services(configuration, log: log)
         let name = "\(ProcessInfo.processInfo.hostName):\(getpid()):\(UInt32.random(in: 0 ... .max))"
         committer = Committer(
-            engine: services.engine, store: services.store, metrics: services.metrics, log: log, consumer: name,
-            batchSize: configuration.commitBatch)
+            engine: services.engine, store: services.store, directory: services.directory, metrics: services.metrics,
+            log: log, consumer: name, batchSize: configuration.commitBatch)
         hub = SessionHub(
             engine: services.engine, store: services.store, claims: services.claims, directory: services.directory,
             credentials: services.credentials,
@@ -37,7 +37,12 @@ public final class Application {
             limits: SessionLimits(
                 isOn: configuration.limitsRates, connectionsPerClient: configuration.maxConnectionsPerClient,
                 connectMilliseconds: configuration.connectSeconds * 1000),
-            epochs: ResumeEpochs(engine: services.engine, outcomeSeconds: configuration.outcomeSeconds), log: log)
+            epochs: ResumeEpochs(engine: services.engine, outcomeSeconds: configuration.outcomeSeconds),
+            outcomeSeconds: configuration.outcomeSeconds, log: log)
+        services.engine.onConnected = { [services, committer] isOtherRun in
+            if isOtherRun { services.directory.redisChanged() }
+            committer.lookEverywhereSoon()
+        }
         services.credentials.onRevoked = { [weak hub] in hub?.revoked($0) }
         frontend = Frontend(configuration: configuration, services: services, hub: hub)
     }

@@ -47,7 +47,9 @@ final class ClaimService {
         case .repeated(let acceptance):
             metrics.claims["repeated", default: 0] += 1
             onAccepted?(acceptance)
-            return Accepted(acceptance: acceptance, isRepeated: true, offset: await tell(client, acceptance))
+            // Looked up, not told: an outcome that has left the log would come again as a new one.
+            let offset = try? await engine.offset(of: outcome(acceptance), for: client)
+            return Accepted(acceptance: acceptance, isRepeated: true, offset: offset)
         case .refused(let refusal, let order):
             metrics.claims[refusal.rawValue, default: 0] += 1
             throw WireError(refusal, order: order)
@@ -57,6 +59,9 @@ final class ClaimService {
     }
 
     private func decide(_ claim: Claim, _ sale: SaleID) async throws(WireError) -> ClaimDecision {
+        // A Redis that was restarted, or took over from another, may have lost its latest writes: nothing is decided
+        // until that is known.
+        guard directory.isVerified else { throw .unavailable }
         do {
             return try await engine.claim(claim, on: sale)
         } catch {
@@ -66,9 +71,11 @@ final class ClaimService {
     }
 
     private func tell(_ client: ClientID, _ acceptance: Acceptance) async -> Int64? {
-        let outcome = Outcome.accepted(
-            order: acceptance.order, ticket: acceptance.ticket, remaining: acceptance.remaining)
-        return try? await engine.tell([(client: client, outcome: outcome)]).first
+        try? await engine.tell([(client: client, outcome: outcome(acceptance))]).first
+    }
+
+    private func outcome(_ acceptance: Acceptance) -> Outcome {
+        .accepted(order: acceptance.order, ticket: acceptance.ticket, remaining: acceptance.remaining)
     }
 }
 

@@ -103,23 +103,22 @@ final class OrderService {
     /// - Throws: `not_found` when it isn't a failed one, or the refusal.
     func retry(_ id: OrderID) async throws {
         guard let failed = try await store.beginRetry(id) else { throw WireError(.notFound, "no such failed order") }
-        let decision: RetryDecision
-        do {
-            decision = try await engine.retry(
-                failed.order.order, client: failed.order.client, key: failed.order.key)
-        } catch {
-            // Whether Redis took it is not known: if it did, the committer resolves it; if not, it can be tried again.
-            throw error
-        }
-        switch decision {
-        case .accepted, .alreadyLive:
-            log(.info, "order_retried", ["order": .init(id)])
+        log(.info, "order_retried", ["order": .init(id)])
+        try await proceed(failed)
+    }
+
+    /// The second half of a retry, in Redis, which may be done any number of times. When it throws an ``Outage``, the
+    /// sweep comes back to it.
+    private func proceed(_ failed: FailedOrder) async throws {
+        let id = failed.order.order
+        _ = try await directory.state(of: id.sale)
+        guard directory.isVerified else { throw WireError.unavailable }
+        switch try await engine.retry(id, client: failed.order.client, key: failed.order.key) {
+        case .accepted, .alreadyLive: break
         case .refused(let refusal):
             try await store.endRetry(id, failed: failed.reason)
             throw WireError(refusal)
-        case .unknownSale:
-            try await store.endRetry(id, failed: failed.reason)
-            throw WireError.unavailable
+        case .unknownSale: throw WireError.unavailable
         }
     }
 
@@ -137,9 +136,21 @@ final class OrderService {
 
     func stopSweeping() { sweepTimer.stop() }
 
+    /// Goes on with retries that began in PostgreSQL and that Redis may not have heard of.
+    private func resumeRetries() async throws {
+        for failed in try await store.stalledRetries(olderThanMilliseconds: 5000, limit: 100) {
+            do {
+                try await proceed(failed)
+            } catch let refusal as WireError where refusal.code != .unavailable {
+                log(.warning, "retry_refused", ["order": .init(failed.order.order), "code": .init(refusal.code.rawValue)])
+            }
+        }
+    }
+
     private func sweep() async {
         do {
             try await directory.reconcileWindows()
+            try await resumeRetries()
             let orders = try await store.unreleased(limit: 500, olderThanMilliseconds: 3000)
             guard !orders.isEmpty else { return }
             for sale in Set(orders.map(\.id.sale)) { _ = try await directory.state(of: sale) }

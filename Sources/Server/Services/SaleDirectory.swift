@@ -16,6 +16,10 @@ final class SaleDirectory {
     private var missing: [SaleID: Int64] = [:]
     private var rebuilding: [SaleID: Task<Result<Bool, any Error>, Never>] = [:]
 
+    /// Whether Redis is known not to be behind PostgreSQL. Until it is, no claim is decided.
+    private(set) var isVerified = false
+    private var verifying: Task<Void, Never>?
+
     private static let missingMilliseconds: Int64 = 1000
     private static let missingLimit = 10_000
 
@@ -23,6 +27,59 @@ final class SaleDirectory {
         self.engine = engine
         self.store = store
         self.log = log
+    }
+
+    /// Redis is reached, and is not the one that it was (a first connection counts): looks whether it lost writes.
+    func redisChanged() {
+        isVerified = false
+        verifySoon()
+    }
+
+    /// Compares Redis with PostgreSQL, until that works, and rebuilds sales of which Redis has lost writes.
+    func verifySoon() {
+        guard verifying == nil else { return }
+        verifying = EventLoop.task {
+            var backoff = Backoff(base: 50, cap: 1000)
+            while true {
+                do {
+                    let run = self.engine.serverRun
+                    try await self.verify()
+                    // It may have been restarted once more meanwhile.
+                    guard run == self.engine.serverRun else { continue }
+                    self.isVerified = true
+                    break
+                } catch {
+                    self.log(.debug, "verification_waits", ["error": .init("\(error)")])
+                    await EventLoop.sleep(milliseconds: backoff.next())
+                }
+            }
+            self.verifying = nil
+        }
+    }
+
+    private func verify() async throws {
+        // PostgreSQL first: what it has came from Redis, which has gone on since, unless it has lost something.
+        let sales = try await store.activeSales().map(\.sale.id)
+        let stored = try await store.lastSequences(of: sales)
+        let live = try await engine.positions(of: sales)
+        for (sale, last) in stored {
+            guard let position = live[sale], position.epoch >= 0,
+                (position.epoch, position.lastSequence) < (last.epoch, last.lastSequence)
+            else { continue }
+            log(
+                .error, "redis_lost_writes",
+                [
+                    "sale": .init(sale), "redis": .init(position.lastSequence), "postgres": .init(last.lastSequence),
+                ])
+            try await rebuildLost(sale, epoch: last.epoch)
+        }
+    }
+
+    /// Rebuilds a sale that Redis still knows, but not all of.
+    private func rebuildLost(_ sale: SaleID, epoch: Int64) async throws {
+        let rebuilt = try await engine.rebuild(sale, ifOlderThan: epoch + 1) { try await self.store.beginRebuild(sale) }
+        // If not by us, by another process, in a newer epoch.
+        log(.warning, "sale_rebuilt", ["sale": .init(sale), "byThisProcess": .init(rebuilt ? 1 : 0)])
     }
 
     /// The sale as it stands.

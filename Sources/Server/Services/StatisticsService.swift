@@ -75,9 +75,8 @@ final class StatisticsService {
         try await store.storeSeries(
             entries.filter { $0.counter.isCountedInRedis }
                 .map { SeriesEntry(sale: sale, second: $0.second, counter: $0.counter, value: $0.value) })
-        if let inspection = try await engine.inspect(sale) {
-            try await store.storeMoments(
-                sale, firstClaimAt: inspection.firstClaimAt, soldOutAt: inspection.soldOutAt)
+        if let tallies = try await engine.tallies(of: sale) {
+            try await store.storeMoments(sale, firstClaimAt: tallies.firstClaimAt, soldOutAt: tallies.soldOutAt)
         }
         let limit = EventLoop.wallMilliseconds / 1000 - Self.keepSeconds
         let old = entries.filter { $0.second < limit }
@@ -95,11 +94,11 @@ final class StatisticsService {
 
     /// Statistics of one sale, by Redis' live counters; the series by PostgreSQL.
     func report(on sale: SaleID, interval: SeriesInterval?) async throws -> Report {
-        let state = try await directory.state(of: sale)
-        guard let inspection = try await engine.inspect(sale) else { throw WireError.unavailable }
+        _ = try await directory.state(of: sale)
+        guard let tallies = try await engine.tallies(of: sale) else { throw WireError.unavailable }
         var report = Report(
-            counts: inspection.counts, remaining: state.remaining, firstClaimAt: inspection.firstClaimAt,
-            soldOutAt: inspection.soldOutAt)
+            counts: tallies.counts, remaining: tallies.remaining, firstClaimAt: tallies.firstClaimAt,
+            soldOutAt: tallies.soldOutAt)
         if let interval {
             await flush()
             report.series = try await store.series(of: sale, interval: interval, limit: 3600)

@@ -40,11 +40,13 @@ final class SessionHub {
     /// Sessions that have to send `connect`, oldest first: all have the same time for it.
     private var anonymous: [(session: Session, since: Int64)] = []
     private let sweepTimer = LoopTimer()
+    private let renewTimer = LoopTimer()
     private var sweeps = 0
 
     init(
         engine: Engine, store: Store, claims: ClaimService, directory: SaleDirectory, credentials: CredentialsChecker,
-        watches: WatchHub, metrics: Metrics, limits: SessionLimits, epochs: ResumeEpochs, log: Log
+        watches: WatchHub, metrics: Metrics, limits: SessionLimits, epochs: ResumeEpochs, outcomeSeconds: Int64,
+        log: Log
     ) {
         self.engine = engine
         self.store = store
@@ -57,6 +59,9 @@ final class SessionHub {
         self.epochs = epochs
         self.log = log
         sweepTimer.start(after: 500, every: 500) { [weak self] in self?.sweep() }
+        // A quarter of their life: two renewals may fail, and a log still lives for half of it, as a resume is good for.
+        let renewal = outcomeSeconds * 250
+        renewTimer.start(after: renewal, every: renewal) { [weak self] in self?.renewLogs() }
     }
 
     /// The moment, by this machine's clock.
@@ -88,6 +93,18 @@ final class SessionHub {
 
     func forget(_ presence: Presence) {
         if presences[presence.client] === presence { presences[presence.client] = nil }
+    }
+
+    /// Keeps the logs of those who are connected: one that expires begins anew, and its client would not notice.
+    private func renewLogs() {
+        let clients = Array(presences.keys)
+        EventLoop.task {
+            do {
+                try await self.engine.renewLogs(of: clients)
+            } catch {
+                self.log(.warning, "logs_not_renewed", ["error": .init("\(error)")])
+            }
+        }
     }
 
     /// Ends the sessions of a token that was logged out.
