@@ -20,10 +20,22 @@ final class Committer {
     private var salesSubscription: Subscription?
     private var dirty: Set<SaleID> = []
     private var running: Set<SaleID> = []
+    private var inHand: Set<InHand> = []
     private var isStopping = false
     private var whenIdle: [CheckedContinuation<Void, Never>] = []
     private let sweepTimer = LoopTimer()
     private var isSweeping = false
+
+    /// An entry of a stream that this process works on.
+    private struct InHand: Hashable {
+        let sale: SaleID
+        let entry: String
+
+        init(_ order: AcceptedOrder) {
+            sale = order.order.sale
+            entry = order.entry
+        }
+    }
 
     /// Sales that commit at the same time; each has one batch in flight.
     private static let parallelSales = 4
@@ -91,7 +103,8 @@ final class Committer {
     private func takeOver(_ sale: SaleID) async {
         let orders = try? await engine.takeOverOrders(
             of: sale, consumer: consumer, idleMilliseconds: Self.takeOverIdleMilliseconds, count: batchSize)
-        guard let orders, !orders.isEmpty else { return }
+        // What this process has in hand itself, while PostgreSQL is away, is nobody's to take.
+        guard let orders = orders?.filter({ !inHand.contains(InHand($0)) }), !orders.isEmpty else { return }
         log(.warning, "orders_taken_over", ["sale": .init(sale), "orders": .init(orders.count)])
         await finish(orders)
     }
@@ -157,6 +170,8 @@ final class Committer {
     private func finish(_ orders: [AcceptedOrder]) async {
         var open = Dictionary(orders.map { ($0.entry, $0) }) { first, _ in first }
         var reports: [Task<Void, Never>] = []
+        inHand.formUnion(orders.map(InHand.init))
+        defer { inHand.subtract(orders.map(InHand.init)) }
         await withoutEnd("commit", orders.count) {
             try await self.store.commit(open.values.sorted { $0.order < $1.order }) { settlements in
                 for settlement in settlements { open[settlement.order.entry] = nil }

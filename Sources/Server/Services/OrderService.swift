@@ -42,13 +42,11 @@ final class OrderService {
             // What Redis holds is true without PostgreSQL; that there is nothing is not known without it.
             guard !live.isEmpty else { throw error }
         }
-        for order in live where truth[order.order]?.status != .cancelled {
-            // A failed order that is replayed is live again; one that was given back is about to go.
-            if order.isConfirmed || truth[order.order]?.status != .confirmed {
-                truth[order.order] = ClaimTruth(
-                    status: order.isConfirmed ? .confirmed : .accepted, order: order.order, ticket: order.ticket,
-                    reason: nil)
-            }
+        // What PostgreSQL has decided stands: Redis' item may be about to go with it, or not be marked yet.
+        for order in live where truth[order.order].map({ $0.status == .accepted }) ?? true {
+            truth[order.order] = ClaimTruth(
+                status: order.isConfirmed ? .confirmed : .accepted, order: order.order, ticket: order.ticket,
+                reason: nil)
         }
         return truth.values.sorted { $0.order > $1.order }
     }
@@ -88,8 +86,16 @@ final class OrderService {
         guard !orders.isEmpty else { return }
         try await engine.release(
             orders.map { ReleasedOrder(order: $0.id, client: $0.client) }, status: .cancelled)
+        // With what came before: whoever decided or committed may not have told it yet, and would tell it after this.
         _ = try await engine.tell(
-            orders.map { (client: $0.client, outcome: Outcome.order($0.id, .cancelled, ticket: $0.ticket, reason: nil)) })
+            orders.flatMap { order in
+                var outcomes: [Outcome] = [.accepted(order: order.id, ticket: order.ticket, remaining: nil)]
+                if order.confirmedAt != nil {
+                    outcomes.append(.order(order.id, .confirmed, ticket: order.ticket, reason: nil))
+                }
+                outcomes.append(.order(order.id, .cancelled, ticket: order.ticket, reason: nil))
+                return outcomes.map { (client: order.client, outcome: $0) }
+            })
         try await store.markReleased(orders.map(\.id))
     }
 
@@ -133,6 +139,7 @@ final class OrderService {
 
     private func sweep() async {
         do {
+            try await directory.reconcileWindows()
             let orders = try await store.unreleased(limit: 500, olderThanMilliseconds: 3000)
             guard !orders.isEmpty else { return }
             for sale in Set(orders.map(\.id.sale)) { _ = try await directory.state(of: sale) }

@@ -52,7 +52,7 @@ final class SaleDirectory {
     /// Opens, closes or calls off a sale, in PostgreSQL and then in Redis.
     func apply(_ command: SaleCommand, to id: SaleID) async throws -> SaleState {
         // Another admin may change it at the same time: the version in PostgreSQL decides who was first.
-        for _ in 0..<5 {
+        for _ in 0..<20 {
             let state = try await state(of: id)
             guard let stored = try await store.sale(id) else { throw WireError(.notFound, "no such sale") }
             let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
@@ -66,10 +66,28 @@ final class SaleDirectory {
                 guard try await store.setWindow(window, of: id) == window else { continue }
                 log(.info, "sale_window_changed", ["sale": .init(id), "command": .init(command.rawValue)])
             }
-            if window != state.window { _ = try await engine.setWindow(window, of: id) }
-            return try await self.state(of: id)
+            // Redis may be rebuilding the sale from what PostgreSQL was before: then it is told again.
+            if window != state.window, try await !engine.setWindow(window, of: id) {
+                await EventLoop.sleep(milliseconds: 50)
+                continue
+            }
+            let changed = try await self.state(of: id)
+            guard changed.window.version >= window.version else { continue }
+            return changed
         }
         throw WireError.unavailable
+    }
+
+    /// Tells Redis of windows that it missed: an admin's command reaches PostgreSQL first, and whoever brought it there
+    /// may have died before Redis heard of it.
+    func reconcileWindows() async throws {
+        let stored = try await store.activeSales()
+        let live = try await engine.states(of: stored.map(\.sale.id))
+        for sale in stored {
+            guard let state = live[sale.sale.id], state.window.version < sale.window.version else { continue }
+            _ = try await engine.setWindow(sale.window, of: sale.sale.id)
+            log(.warning, "sale_window_reconciled", ["sale": .init(sale.sale.id)])
+        }
     }
 
     /// Rebuilds a sale that Redis doesn't know. Returns when Redis knows it.

@@ -12,6 +12,8 @@ final class StatisticsService {
     private let log: Log
     private let timer = LoopTimer()
     private var flushing: Task<Void, Never>?
+    private var overallReports: [SeriesInterval?: (at: Int64, report: Task<Result<Report, any Error>, Never>)] = [:]
+    private static let overallMilliseconds: Int64 = 1000
     /// Seconds that are older than this, and stored, are dropped from Redis.
     private static let keepSeconds: Int64 = 60
 
@@ -91,7 +93,7 @@ final class StatisticsService {
         var series: [SeriesPoint]?
     }
 
-    /// Statistics of one sale: Redis' counters while it can be asked, PostgreSQL's else.
+    /// Statistics of one sale, by Redis' live counters; the series by PostgreSQL.
     func report(on sale: SaleID, interval: SeriesInterval?) async throws -> Report {
         let state = try await directory.state(of: sale)
         guard let inspection = try await engine.inspect(sale) else { throw WireError.unavailable }
@@ -105,8 +107,24 @@ final class StatisticsService {
         return report
     }
 
-    /// Statistics of all sales together.
+    /// Statistics of all sales together, at most a second old: adding all of them up is work, and anybody may ask.
     func overall(interval: SeriesInterval?) async throws -> Report {
+        let now = EventLoop.monotonicMilliseconds
+        if let known = overallReports[interval], now - known.at < Self.overallMilliseconds {
+            return try await known.report.value.get()
+        }
+        let report = EventLoop.task { () -> Result<Report, any Error> in
+            do {
+                return .success(try await self.addUp(interval))
+            } catch {
+                return .failure(error)
+            }
+        }
+        overallReports[interval] = (now, report)
+        return try await report.value.get()
+    }
+
+    private func addUp(_ interval: SeriesInterval?) async throws -> Report {
         await flush()
         let stored = try await store.statistics(of: nil)
         let active = try await store.activeSales().map(\.sale.id)

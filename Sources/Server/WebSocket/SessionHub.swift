@@ -68,12 +68,13 @@ final class SessionHub {
     /// A WebSocket was opened.
     func opened(_ connection: WebSocketConnection) -> Session {
         let session = Session(connection: connection, hub: self)
-        expectConnect(session)
+        anonymous.append((session, EventLoop.monotonicMilliseconds))
         return session
     }
 
-    /// Gives a session its time to send `connect`.
+    /// Gives a session its time to send `connect` once more.
     func expectConnect(_ session: Session) {
+        anonymous.removeAll { $0.session === session }
         anonymous.append((session, EventLoop.monotonicMilliseconds))
     }
 
@@ -99,25 +100,21 @@ final class SessionHub {
     }
 
     /// What is true now of a client's claims, for one whose outcomes are no longer in the log.
-    func presentTruth(of client: ClientID) async -> [Outcome] {
+    /// - Throws: ``Outage``: a part of the truth would be taken for all of it.
+    func presentTruth(of client: ClientID) async throws -> [Outcome] {
         var truth: [OrderID: [Outcome]] = [:]
         // What the log still has knows of orders that PostgreSQL does not have yet.
-        if let (_, kept) = try? await engine.outcomes(of: client, after: 0) {
-            for outcome in kept {
-                switch outcome.outcome {
-                case .accepted(let order, _, _): truth[order, default: []].append(outcome.outcome)
-                case .order(let order, _, _, _): truth[order, default: []].append(outcome.outcome)
-                }
+        for kept in try await engine.outcomes(of: client, after: 0).outcomes {
+            switch kept.outcome {
+            case .accepted(let order, _, _), .order(let order, _, _, _): truth[order, default: []].append(kept.outcome)
             }
         }
-        do {
-            for order in try await store.orders(of: client, in: nil, limit: 200) {
-                truth[order.id] = [
-                    .order(order.id, order.status, ticket: order.ticket, reason: order.reason)
-                ]
-            }
-        } catch {
-            log(.warning, "present_truth_incomplete", ["error": .init("\(error)")])
+        for order in try await store.orders(of: client, in: nil, limit: 200) {
+            truth[order.id] = [
+                order.status == .accepted
+                    ? .accepted(order: order.id, ticket: order.ticket, remaining: nil)
+                    : .order(order.id, order.status, ticket: order.ticket, reason: order.reason)
+            ]
         }
         return truth.sorted { $0.key < $1.key }.flatMap { $0.value }
     }
