@@ -63,8 +63,8 @@ local function settle(keys, args)
         end
         -- What an older epoch confirmed was counted there, and came with the rebuild. A replayed order that fails again
         -- has failed once: it was counted the first time.
-        local failed_again = status == 'f' and args[index] ~= sequence .. '-0'
-        if (status == 'c' and not is_older or status ~= 'c' and ticket) and not failed_again then
+        local is_first = status ~= 'f' or args[index] == sequence .. '-0'
+        if status == 'c' and not is_older or status ~= 'c' and ticket and is_first then
             local counter = COUNTERS[status]
             tally[counter] = (tally[counter] or 0) + 1
         end
