@@ -55,7 +55,7 @@ let package = Package(
         .testTarget(name: "PersistenceTests", dependencies: ["Persistence", "TestServices"], swiftSettings: strict),
         .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestServices"], swiftSettings: strict),
         .testTarget(name: "IdentityTests", dependencies: ["Identity"], swiftSettings: strict),
-        .testTarget(name: "RushTests", dependencies: ["RushKit"], swiftSettings: strict),
+        .testTarget(name: "RushTests", dependencies: ["RushKit", "TestServices"], swiftSettings: strict),
         .testTarget(name: "ServerTests", dependencies: ["Server", "TestServices"], swiftSettings: strict),
     ]
 )

@@ -151,16 +151,38 @@ calculate() { awk "BEGIN { printf \"%.6g\", $(echo "$1" | tr "\n" " ") }"; }
 # One line of the figures: what, ours, the yardstick's. More lines of the same are repetitions.
 record() { printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" | tee -a "$figures"; }
 
+# Waits until the machine has nothing else to do, but not for long: figures that other work disturbs say little.
+busy=0
+measurements=0
+await_quiet() {
+    measurements=$((measurements + 1))
+    tries=${quick:+2}
+    for _ in $(seq "${tries:-20}"); do
+        # Jiffies of all cores since the start: user, nice, system, idle, …
+        before=$(sed -n 's/^cpu  //p' /proc/stat)
+        sleep 0.5
+        after=$(sed -n 's/^cpu  //p' /proc/stat)
+        idle=$(echo "$before $after" | awk '{
+            half = NF / 2
+            for (i = 1; i <= half; i++) all += $(half + i) - $i
+            print all > 0 ? int(100 * ($(half + 4) - $4) / all) : 100
+        }')
+        [ "$idle" -lt 85 ] || return 0
+    done
+    busy=$((busy + 1))
+}
+
 wanted() { case $1 in *"$only"*) return 0 ;; *) return 1 ;; esac; }
 
 . bench/rows.sh
 
 began=$(date +%s)
-load=$(cut -d ' ' -f 1 /proc/loadavg)
 for repetition in $(seq "$repetitions"); do
     echo "── repetition $repetition of $repetitions"
     for row in claims echo broadcast commit connections; do
-        if wanted "$row"; then "measure_$row"; fi
+        wanted "$row" || continue
+        await_quiet
+        "measure_$row"
     done
 done
 took=$(($(date +%s) - began))
@@ -170,7 +192,9 @@ took=$(($(date +%s) - began))
     printf '\nMeasured on %s with %s cores (%s), kernel %s, Redis %s, PostgreSQL %s, in %s s' "$(date -u +%Y-%m-%d)" \
         "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" \
         "$(redis INFO server | sed -n 's/^redis_version:\([0-9.]*\).*/\1/p')" "$(sql 'show server_version')" "$took"
-    printf ', with a load of %s before. Server, load generator, Redis and PostgreSQL share these cores.\n' "$load"
+    printf '. Server, load generator, Redis and PostgreSQL share these cores; of %s measurements, %s began while ' \
+        "$measurements" "$busy"
+    printf 'something else was running.\n'
 } >"$work/latest.md"
 mv "$work/latest.md" "$out/latest.md"
 cp "$figures" "$out/latest.tsv"

@@ -125,7 +125,9 @@ public struct Run {
     /// for ever.
     private func ask(_ truths: inout [SaleTruth], _ tally: Tally) async {
         let told = Dictionary(grouping: tally.orders.filter { $0.end == "confirmed" }, by: \.sale).mapValues(\.count)
-        let deadline = EventLoop.nanoseconds + 15_000_000_000
+        let deadline = EventLoop.nanoseconds + UInt64(min(15, options.timeout)) * 1_000_000_000
+        var api = api
+        api.attempts = 1
         while true {
             var isCalm = true
             let audit = try? await api.audit()

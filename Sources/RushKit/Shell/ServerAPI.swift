@@ -15,6 +15,8 @@ struct ServerAPI {
     /// Tried in turn: one of them may be down, that is what some runs are about.
     let instances: [String]
     let key: String
+    /// How often something is asked that gets no answer.
+    var attempts = 12
 
     struct Sale: Decodable {
         let id: WireID
@@ -117,9 +119,11 @@ struct ServerAPI {
     ) async throws -> Value {
         var backoff = Backoff(base: 100, cap: 2000)
         var problem = ""
-        for attempt in 0..<12 {
+        // With one attempt only, each call tries its luck with another instance.
+        let offset = attempts > 1 ? 0 : Int.random(in: 0..<instances.count)
+        for attempt in 0..<attempts {
             if attempt > 0 { await EventLoop.sleep(milliseconds: backoff.next()) }
-            let instance = instances[attempt % instances.count]
+            let instance = instances[(attempt + offset) % instances.count]
             do {
                 let answer = try await HTTPClient.request(
                     method, instance + path, headers: headers + [("authorization", "Bearer " + key)], body: content)

@@ -1,0 +1,90 @@
+import EventLoop
+import Foundation
+import Gateway
+import Glibc
+import TestServices
+import Testing
+
+/// `rush` as it is built, against servers as they are built.
+@Suite(.timeLimit(.minutes(2)))
+struct WholeRunTests {
+    init() { EventLoop.startInBackground() }
+
+    private static let adminKey = "admin-key-of-a-test"
+    private static let secret = "jwt-secret-of-a-test"
+
+    /// Two instances, and what they need.
+    private struct Place {
+        let redis: RedisServer
+        let postgres: PostgresServer
+        let instances: [DibsProcess]
+
+        @LoopActor var urls: String { instances.map { $0.url }.joined(separator: ",") }
+
+        @LoopActor
+        init() async throws {
+            redis = try await RedisServer.start(RedisServer.Options())
+            postgres = try await PostgresServer.shared()
+            let environment = [
+                "DIBS_LISTEN": "127.0.0.1:0", "DIBS_REDIS_URL": redis.url,
+                "DIBS_DATABASE_URL": try await postgres.makeDatabase(), "DIBS_ADMIN_KEY": adminKey,
+                "DIBS_SERVICE_KEY": "service-key-of-a-test", "DIBS_JWT_SECRET": secret, "DIBS_RATE_LIMIT": "off",
+            ]
+            instances = [
+                try await DibsProcess.serve(environment: environment),
+                try await DibsProcess.serve(environment: environment),
+            ]
+        }
+    }
+
+    @LoopActor private func rush(_ arguments: String, secret: String = WholeRunTests.secret) throws -> Program {
+        let path = (DibsProcess.path as NSString).deletingLastPathComponent + "/rush"
+        return try Program(
+            path, arguments.split(separator: " ").map(String.init),
+            environment: ["DIBS_ADMIN_KEY": WholeRunTests.adminKey, "DIBS_JWT_SECRET": secret])
+    }
+
+    /// Its figures, and its status.
+    @LoopActor private func run(_ arguments: String, secret: String = WholeRunTests.secret) async throws -> (
+        JSON, Int64
+    ) {
+        let program = try rush("--json - " + arguments, secret: secret)
+        let exit = try await program.waitForExit()
+        return (JSON(parsing: (program.output.items.last ?? "").utf8) ?? .null, exit.status)
+    }
+
+    @Test @LoopActor func moreBuyersThanTickets() async throws {
+        let place = try await Place()
+        let (figures, status) = try await run("--buyers 300 --quantity 30 --processes 2 --instances \(place.urls)")
+        #expect(status == 0, "\(figures)")
+        #expect(figures["holds"].isTrue && figures["processes"] == 2 && figures["instances"] == 2)
+        #expect(figures["outcomes"] == ["accepted": 30, "sold_out": 270])
+        #expect(figures["sales"][0]["confirmedAfter"] == 30)
+        #expect(figures["faults"] == [:])
+    }
+
+    @Test @LoopActor func buyersWhoPayClaimTwiceAndAreWatched() async throws {
+        let place = try await Place()
+        let (figures, status) = try await run(
+            "--buyers 20 --claims 2 --limit 2 --quantity 30 --price 5 --rate 500 --watchers 3 --instances \(place.urls)",
+            secret: "")
+        #expect(status == 0, "\(figures)")
+        #expect(figures["outcomes"] == ["accepted": 30, "sold_out": 10])
+        #expect((figures["watched"].integer ?? 0) >= 3)
+    }
+
+    @Test @LoopActor func aServerThatIsGoneIsNoSuccess() async throws {
+        let place = try await Place()
+        let program = try rush("--buyers 40 --quantity 40 --rate 10 --timeout 3 --instances \(place.urls)")
+        _ = try await program.errors.next("buyers that claim") { $0.contains("decided") }
+        for instance in place.instances { instance.signal(SIGKILL) }
+        #expect(try await program.waitForExit().status == 1)
+        #expect(program.output.items.contains { $0.hasPrefix("  FALSE every claim was answered") })
+    }
+
+    @Test @LoopActor func wrongOptions() async throws {
+        #expect(try await rush("--frogs 3").waitForExit().status == 64)
+        #expect(try await rush("--help").waitForExit().status == 0)
+        #expect(try await rush("--instances http://127.0.0.1:1").waitForExit().status == 1)
+    }
+}
