@@ -88,7 +88,6 @@ final class Session {
     /// Ends it from this side.
     func close(_ code: CloseCode, _ reason: String) {
         guard state != .ended else { return }
-        hub.metrics.closed[code.rawValue, default: 0] += 1
         connection.close(code, reason)
         ended()
     }
