@@ -144,7 +144,9 @@ final class OrderService {
                 guard let begun = try await store.beginRetry(failed.order.order) else { continue }
                 try await proceed(begun)
             } catch let refusal as WireError where refusal.code != .unavailable {
-                log(.warning, "retry_refused", ["order": .init(failed.order.order), "code": .init(refusal.code.rawValue)])
+                log(
+                    .warning, "retry_refused",
+                    ["order": .init(failed.order.order), "code": .init(refusal.code.rawValue)])
             }
         }
     }

@@ -9,7 +9,8 @@ import Testing
         try await withShop(0) { shop in
             let table: [(String, String)] = [
                 ("DIBS_LISTEN", "8080"), ("DIBS_LISTEN", "127.0.0.1:99999"), ("DIBS_REDIS_URL", "http://localhost"),
-                ("DIBS_REDIS_URL", "redis://:topsecretpassword@host:x"), ("DIBS_DATABASE_URL", "nonsense=topsecretword"),
+                ("DIBS_REDIS_URL", "redis://:topsecretpassword@host:x"),
+                ("DIBS_DATABASE_URL", "nonsense=topsecretword"),
                 ("DIBS_ADMIN_KEY", ""), ("DIBS_ADMIN_KEY", "tooshortsecret"), ("DIBS_SERVICE_KEY", ""),
                 ("DIBS_JWT_SECRET", ""), ("DIBS_JWT_SECRET", "with a space in it secret"), ("DIBS_WORKERS", "0"),
                 ("DIBS_WORKERS", "many"), ("DIBS_ROLES", "gateway,cook"), ("DIBS_ROLES", ","),
@@ -71,7 +72,8 @@ import Testing
                 let line = try await process.waitFor(event: "migrated")
                 #expect((line.json["migrations"] == "none") == (expected == "already there"))
             }
-            let nowhere = try shop.run(["migrate"], ["DIBS_DATABASE_URL": "host=/nonexistent dbname=x", "DIBS_DATABASE_TIMEOUT_MS": "300"])
+            let nowhere = try shop.run(
+                ["migrate"], ["DIBS_DATABASE_URL": "host=/nonexistent dbname=x", "DIBS_DATABASE_TIMEOUT_MS": "300"])
             #expect(try await nowhere.waitForExit().status == 1)
             #expect(nowhere.log.items.contains { $0.event == "migration_failed" })
         }
