@@ -141,7 +141,7 @@ import Testing
     }
 
     /// Whatever class the refusal has that is not the database's own trouble.
-    @Test(arguments: ["DB001", "54000", "42501", "0A000", "ZZ999"]) @LoopActor
+    @Test(arguments: ["DB001", "54000", "0A000", "ZZ999"]) @LoopActor
     func refusalOfAnyClassIsTheOrdersFault(code: String) async throws {
         let fixture = try await Fixture(attempts: 1)
         let sale = try await fixture.sale()
@@ -169,7 +169,7 @@ import Testing
         ] {
             #expect(DatabaseError(sqlstate: code, message: "").isTransient, "\(code)")
         }
-        for code in ["22003", "23505", "P0001", "54000", "42501", "DB001", "0A000", "44000", ""] {
+        for code in ["22003", "23505", "P0001", "54000", "DB001", "0A000", "44000", ""] {
             #expect(DatabaseError(sqlstate: code, message: "").isFaultOfData, "\(code)")
         }
     }

@@ -21,12 +21,11 @@ public struct DatabaseError: Error, Hashable, Sendable, CustomStringConvertible 
     /// That is everything that is not known to be the database's: a trigger may raise any code of its own, and what is
     /// wrongly taken for the database's fault would be tried for ever, with all that waits behind it.
     public var isFaultOfData: Bool {
-        // Refused by row security, or for lack of a right: 42501 says no more.
-        sqlstate == "42501" || !Self.classesOfDatabase.contains(String(sqlstate.prefix(2)))
+        !Self.classesOfDatabase.contains(String(sqlstate.prefix(2)))
     }
 
     /// 08 connection exception, 25 invalid transaction state (a server that only reads), 40 transaction rollback, 42
-    /// undefined or wrongly defined table, column or function, 53 insufficient resources, 55 object not in prerequisite
+    /// undefined or wrongly defined table, column or function, or a right that is missing, 53 insufficient resources, 55 object not in prerequisite
     /// state, 57 operator intervention, 58 system error, F0 configuration file error, XX internal error.
     private static let classesOfDatabase: Set = ["08", "25", "40", "42", "53", "55", "57", "58", "F0", "XX"]
 

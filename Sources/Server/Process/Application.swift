@@ -105,6 +105,7 @@ public final class Application {
             }
         }
         await services.engine.waitUntilConnected()
+        await services.directory.waitUntilVerified()
         guard stopping == nil else { return }
         await services.credentials.start()
         if roles.contains(.committer) { await committer.start() }

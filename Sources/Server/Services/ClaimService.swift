@@ -47,9 +47,8 @@ final class ClaimService {
         case .repeated(let acceptance):
             metrics.claims["repeated", default: 0] += 1
             onAccepted?(acceptance)
-            // Looked up, not told: an outcome that has left the log would come again as a new one.
-            let offset = try? await engine.offset(of: outcome(acceptance), for: client)
-            return Accepted(acceptance: acceptance, isRepeated: true, offset: offset)
+            return Accepted(
+                acceptance: acceptance, isRepeated: true, offset: await offset(of: acceptance, client))
         case .refused(let refusal, let order):
             metrics.claims[refusal.rawValue, default: 0] += 1
             throw WireError(refusal, order: order)
@@ -72,6 +71,19 @@ final class ClaimService {
 
     private func tell(_ client: ClientID, _ acceptance: Acceptance) async -> Int64? {
         try? await engine.tell([(client: client, outcome: outcome(acceptance))]).first
+    }
+
+    /// Where the log has an answer that was given before; told now where it may not have been yet. One that is confirmed
+    /// was told, and if the log no longer has it, it must not come again as a new one.
+    private func offset(of acceptance: Acceptance, _ client: ClientID) async -> Int64? {
+        do {
+            if let offset = try await engine.offset(of: outcome(acceptance), for: client) { return offset }
+            let live = try await engine.liveOrders(of: client, in: acceptance.order.sale)
+            guard live.contains(where: { $0.order == acceptance.order && !$0.isConfirmed }) else { return nil }
+            return await tell(client, acceptance)
+        } catch {
+            return nil
+        }
     }
 
     private func outcome(_ acceptance: Acceptance) -> Outcome {

@@ -219,7 +219,10 @@ final class Committer {
         let outcomes = settlements.flatMap { settlement in
             let order = settlement.order
             return [
-                (client: order.client, outcome: Outcome.accepted(order: order.order, ticket: order.ticket, remaining: nil)),
+                (
+                    client: order.client,
+                    outcome: Outcome.accepted(order: order.order, ticket: order.ticket, remaining: nil)
+                ),
                 (
                     client: order.client,
                     outcome: Outcome.order(

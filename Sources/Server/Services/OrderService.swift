@@ -140,9 +140,13 @@ final class OrderService {
     private func resumeRetries() async throws {
         for failed in try await store.stalledRetries(olderThanMilliseconds: 5000, limit: 100) {
             do {
-                try await proceed(failed)
+                // Begun again, so that not every process goes on with it at once.
+                guard let begun = try await store.beginRetry(failed.order.order) else { continue }
+                try await proceed(begun)
             } catch let refusal as WireError where refusal.code != .unavailable {
-                log(.warning, "retry_refused", ["order": .init(failed.order.order), "code": .init(refusal.code.rawValue)])
+                log(
+                    .warning, "retry_refused",
+                    ["order": .init(failed.order.order), "code": .init(refusal.code.rawValue)])
             }
         }
     }

@@ -19,6 +19,7 @@ final class SaleDirectory {
     /// Whether Redis is known not to be behind PostgreSQL. Until it is, no claim is decided.
     private(set) var isVerified = false
     private var verifying: Task<Void, Never>?
+    private var whenVerified: [CheckedContinuation<Void, Never>] = []
 
     private static let missingMilliseconds: Int64 = 1000
     private static let missingLimit = 10_000
@@ -35,11 +36,17 @@ final class SaleDirectory {
         verifySoon()
     }
 
+    /// Returns when claims can be decided.
+    func waitUntilVerified() async {
+        guard !isVerified else { return }
+        await withCheckedContinuation { whenVerified.append($0) }
+    }
+
     /// Compares Redis with PostgreSQL, until that works, and rebuilds sales of which Redis has lost writes.
     func verifySoon() {
         guard verifying == nil else { return }
         verifying = EventLoop.task {
-            var backoff = Backoff(base: 50, cap: 1000)
+            var backoff = Backoff(base: 20, cap: 500)
             while true {
                 do {
                     let run = self.engine.serverRun
@@ -47,6 +54,8 @@ final class SaleDirectory {
                     // It may have been restarted once more meanwhile.
                     guard run == self.engine.serverRun else { continue }
                     self.isVerified = true
+                    for continuation in self.whenVerified { continuation.resume() }
+                    self.whenVerified = []
                     break
                 } catch {
                     self.log(.debug, "verification_waits", ["error": .init("\(error)")])

@@ -57,7 +57,8 @@ final class Services {
                 verifier: TokenVerifier(secret: configuration.jwtSecret)),
             engine: engine, store: store, log: log)
         accounts = AccountService(
-            store: store, engine: engine, credentials: credentials, issuer: TokenIssuer(secret: configuration.jwtSecret),
+            store: store, engine: engine, credentials: credentials,
+            issuer: TokenIssuer(secret: configuration.jwtSecret),
             hasher: PasswordHasher(), tokenSeconds: configuration.tokenSeconds, log: log)
     }
 
