@@ -24,7 +24,9 @@ extension Engine {
         let token = String(UInt64.random(in: .min ... .max), radix: 36)
         var command = RedisCommand(
             function: .rebuild,
-            keys: [keys.state, keys.clients, keys.keys, keys.returned, keys.counts, keys.rebuild])
+            keys: [
+                keys.state, keys.clients, keys.keys, keys.returned, keys.counts, keys.rebuild, keys.series,
+            ])
         command.append(token)
         command.append(epoch)
         command.append(Engine.tokenMilliseconds)

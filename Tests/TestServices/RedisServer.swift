@@ -42,6 +42,8 @@ public final class RedisServer {
         return server
     }
 
+    private var copies: [String] = []
+
     private init(_ options: Options) throws {
         self.options = options
         // Short: a socket's path has room for 107 bytes.
@@ -52,7 +54,7 @@ public final class RedisServer {
 
     isolated deinit {
         process?.signal(SIGKILL)
-        try? FileManager.default.removeItem(atPath: directory)
+        for path in [directory] + copies { try? FileManager.default.removeItem(atPath: path) }
     }
 
     /// Ends it at once, as a crash does; returns when it is gone.
@@ -68,6 +70,22 @@ public final class RedisServer {
             try? FileManager.default.removeItem(atPath: directory)
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         }
+        try await launch()
+    }
+
+    /// Keeps what is on its disk now, to come back to by ``restart(asOf:)``.
+    public func keepData() throws -> String {
+        let copy = directory + "-\(UInt32.random(in: 0 ... .max))"
+        try FileManager.default.copyItem(atPath: directory + "/appendonlydir", toPath: copy)
+        copies.append(copy)
+        return copy
+    }
+
+    /// Ends it as a crash does, and starts it with the data of before: what came since is lost.
+    public func restart(asOf copy: String) async throws {
+        await kill()
+        try FileManager.default.removeItem(atPath: directory + "/appendonlydir")
+        try FileManager.default.copyItem(atPath: copy, toPath: directory + "/appendonlydir")
         try await launch()
     }
 

@@ -1,7 +1,7 @@
 -- dibs_rebuild: begins to rebuild a sale that is not known, or in an older epoch: takes the token and clears the way.
 -- From here until dibs_register the sale is unknown, and claims get no answer.
 --
--- KEYS  1 state  2 clients  3 keys  4 returned  5 counts  6 rebuild
+-- KEYS  1 state  2 clients  3 keys  4 returned  5 counts  6 rebuild  7 series
 -- ARGV  1 token  2 epoch  3 life of the token in ms
 -- Reply 1 to go on; 0 when the sale is known in this epoch or a newer, or somebody else rebuilds it.
 --
@@ -10,7 +10,7 @@ local function rebuild(keys, args)
     local known = redis.call('HGET', keys[1], 'epoch')
     if known and tonumber(known) >= tonumber(args[2]) then return 0 end
     if not redis.call('SET', keys[6], args[1], 'NX', 'PX', args[3]) then return 0 end
-    redis.call('UNLINK', keys[1], keys[2], keys[3], keys[4], keys[5])
+    redis.call('UNLINK', keys[1], keys[2], keys[3], keys[4], keys[5], keys[7])
     return 1
 end
 

@@ -31,9 +31,7 @@ local function restore(keys, args)
     call_with('HSET', keys[3], take(2 * tonumber(args[4])))
     call_with('RPUSH', keys[4], take(tonumber(args[5])))
     call_with('HSET', keys[5], take(2 * tonumber(args[6])))
-    -- Where Redis still has a second, it has counted more of it than PostgreSQL knows.
-    local series = take(2 * tonumber(args[7]))
-    for index = 1, #series, 2 do redis.call('HSETNX', keys[6], series[index], series[index + 1]) end
+    call_with('HSET', keys[6], take(2 * tonumber(args[7])))
     return 1
 end
 

@@ -79,7 +79,10 @@ final class ClaimService {
         do {
             if let offset = try await engine.offset(of: outcome(acceptance), for: client) { return offset }
             let live = try await engine.liveOrders(of: client, in: acceptance.order.sale)
-            guard live.contains(where: { $0.order == acceptance.order && !$0.isConfirmed }) else { return nil }
+            guard live.contains(where: { $0.order == acceptance.order && !$0.isConfirmed }) else {
+                // The committer may have told and confirmed it between the two looks.
+                return try await engine.offset(of: outcome(acceptance), for: client)
+            }
             return await tell(client, acceptance)
         } catch {
             return nil
