@@ -167,14 +167,20 @@ private final class Watch {
     /// The status may change by the clock alone.
     private func watchClock() {
         guard !hasEnded, let state else { return }
-        let now = EventLoop.wallMilliseconds
-        guard let next = state.nextChange(after: Timestamp(milliseconds: now)) else { return clock.stop() }
-        let pause = next.milliseconds - now
-        clock.start(after: min(pause, Self.clockMilliseconds)) { [weak self] in
-            guard let self else { return }
-            if pause <= Self.clockMilliseconds { self.changed() }
-            self.watchClock()
+        let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
+        guard let next = state.nextChange(after: now) else { return clock.stop() }
+        wait(for: next)
+    }
+
+    /// Tells the change when its moment has come, by the clock that the status is told by: a timer may be early, and what
+    /// is told then would be the status of before.
+    private func wait(for moment: Timestamp) {
+        let pause = moment.milliseconds - EventLoop.wallMilliseconds
+        guard pause > 0 else {
+            changed()
+            return watchClock()
         }
+        clock.start(after: min(pause, Self.clockMilliseconds)) { [weak self] in self?.wait(for: moment) }
     }
 
     /// Tells the watchers: at once when the last time is a tick ago, else at the end of the tick.
