@@ -13,7 +13,8 @@ import Testing
             let password = "pass-\(UUID())"
             shop.keepSecret(password)
             let url = shop.instances[0].url
-            for path in ["/api/users/\(token)/point", "/healthz?token=\(token)", "/\(shop.adminKey)", "/ws?x=\(token)"] {
+            for path in ["/api/users/\(token)/point", "/healthz?token=\(token)", "/\(shop.adminKey)", "/ws?x=\(token)"]
+            {
                 _ = try? await HTTPClient.request(.get, url + path)
             }
             for header in ["authorization", "token", "idempotency-key", "cookie"] {
