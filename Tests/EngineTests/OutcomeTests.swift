@@ -12,6 +12,10 @@ import Testing
         .accepted(order: OrderID(sale: SaleID(sale), sequence: sequence), ticket: sequence, remaining: 5)
     }
 
+    private static func confirmed(_ sequence: Int64) -> Outcome {
+        .order(OrderID(sale: SaleID(1), sequence: sequence), .confirmed, ticket: sequence, reason: nil)
+    }
+
     @Test func offsetsRiseByOneAndTellingTwiceAddsNothing() async throws {
         try await onLoop {
             let fixture = try await EngineFixture()
@@ -67,18 +71,39 @@ import Testing
     @Test func theLogIsBounded() async throws {
         try await onLoop {
             let fixture = try await EngineFixture { $0.outcomeLimit = 4 }
-            for sequence in 1...10 {
+            for sequence in Int64(1)...10 {
                 let offsets = try await fixture.engine.tell([
-                    (OutcomeTests.alice, OutcomeTests.accepted(Int64(sequence)))
+                    (OutcomeTests.alice, OutcomeTests.accepted(sequence)),
+                    (OutcomeTests.alice, OutcomeTests.confirmed(sequence)),
                 ])
-                #expect(offsets == [Int64(sequence)])
+                #expect(offsets == [2 * sequence - 1, 2 * sequence])
             }
             let log = try await fixture.engine.outcomes(of: OutcomeTests.alice, after: 0)
-            #expect(log.last == 10)
-            #expect(log.outcomes.map(\.offset) == [7, 8, 9, 10])
+            #expect(log.last == 20)
+            #expect(log.outcomes.map(\.offset) == [17, 18, 19, 20])
             #expect(try await fixture.redis("HLEN", "dibs:{client:alice}") == "9")
             let life = try #require(Int64(try await fixture.redis("TTL", "dibs:{client:alice}")))
             #expect((172_000...172_800).contains(life))
+        }
+    }
+
+    /// Many orders are accepted before the first is committed: their committer tells of both once more.
+    @Test func thatAnOrderWasAcceptedIsRememberedUntilItsEnd() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture { $0.outcomeLimit = 2 }
+            let engine = fixture.engine
+            @LoopActor func tell(_ outcomes: Outcome...) async throws -> [Int64] {
+                try await engine.tell(outcomes.map { (OutcomeTests.alice, $0) })
+            }
+            for sequence in Int64(1)...4 { #expect(try await tell(OutcomeTests.accepted(sequence)) == [sequence]) }
+            #expect(try await tell(OutcomeTests.accepted(1), OutcomeTests.confirmed(1)) == [1, 5])
+            #expect(try await tell(OutcomeTests.accepted(2), OutcomeTests.confirmed(2)) == [2, 6])
+            #expect(try await tell(OutcomeTests.accepted(1), OutcomeTests.confirmed(1)) == [1, 5])
+            #expect(try await engine.outcomes(of: OutcomeTests.alice, after: 0).outcomes.map(\.offset) == [5, 6])
+            // With the end it is forgotten.
+            #expect(try await tell(OutcomeTests.confirmed(3), OutcomeTests.confirmed(4)) == [7, 8])
+            #expect(try await engine.offset(of: OutcomeTests.accepted(2), for: OutcomeTests.alice) == nil)
+            #expect(try await engine.offset(of: OutcomeTests.accepted(3), for: OutcomeTests.alice) == 3)
         }
     }
 
@@ -88,12 +113,14 @@ import Testing
             let engine = fixture.engine
             #expect(try await engine.offset(of: OutcomeTests.accepted(1), for: OutcomeTests.alice) == nil)
             #expect(try await engine.outcomes(of: OutcomeTests.alice, after: 0).last == 0)
-            _ = try await engine.tell((1...3).map { (OutcomeTests.alice, OutcomeTests.accepted($0)) })
+            _ = try await engine.tell(
+                [OutcomeTests.confirmed(1), OutcomeTests.accepted(2), OutcomeTests.accepted(3)]
+                    .map { (OutcomeTests.alice, $0) })
             // What is left is no part of its identity.
             let repeated = Outcome.accepted(order: OrderID(sale: SaleID(1), sequence: 3), ticket: 3, remaining: nil)
             #expect(try await engine.offset(of: repeated, for: OutcomeTests.alice) == 3)
             #expect(try await engine.offset(of: OutcomeTests.accepted(2), for: OutcomeTests.alice) == 2)
-            #expect(try await engine.offset(of: OutcomeTests.accepted(1), for: OutcomeTests.alice) == nil)
+            #expect(try await engine.offset(of: OutcomeTests.confirmed(1), for: OutcomeTests.alice) == nil)
             #expect(try await engine.offset(of: repeated, for: ClientID(trusted: "bob")) == nil)
             #expect(try await engine.outcomes(of: OutcomeTests.alice, after: 0).last == 3)
         }

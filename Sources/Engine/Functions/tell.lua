@@ -7,6 +7,21 @@
 -- Reply the offsets, in order, separated by spaces.
 --
 -- An identity that is in the log already keeps its offset, and nothing is published.
+--
+-- The committer tells once more that an order was accepted, as it tells the order's end. When many outcomes came in
+-- between, the first telling has left the log: so `a…` is remembered until the end, under the same name with another
+-- first letter, leaves it too.
+local function forget(key, offset)
+    local entry = redis.call('HGET', key, offset)
+    if not entry then return end
+    local identity = string.match(entry, '^[^\t]*')
+    if string.sub(identity, 1, 1) == 'a' then
+        redis.call('HDEL', key, offset)
+    else
+        redis.call('HDEL', key, offset, 'i' .. identity, 'ia' .. string.sub(identity, 2))
+    end
+end
+
 local function tell(keys, args)
     local limit, seconds = tonumber(args[1]), args[2]
     local offsets, grown = {}, {}
@@ -19,11 +34,7 @@ local function tell(keys, args)
             local last = tonumber(found[1] or '0') + 1
             offset = decimal(last)
             redis.call('HSET', key, 'n', offset, offset, identity .. '\t' .. outcome, 'i' .. identity, offset)
-            if last > limit then
-                local old = decimal(last - limit)
-                local entry = redis.call('HGET', key, old)
-                if entry then redis.call('HDEL', key, old, 'i' .. string.match(entry, '^[^\t]*')) end
-            end
+            if last > limit then forget(key, decimal(last - limit)) end
             redis.call('PUBLISH', key, offset .. '\t' .. outcome)
             grown[key] = true
         end

@@ -78,6 +78,21 @@ import Testing
         #expect(try await shop.sql("select count(*) from failed_orders") == "0")
     }
 
+    /// A server that has to end while PostgreSQL is away ends in its time, and leaves its orders to others.
+    @Test func drainsWithoutPostgres() async throws {
+        try await withShop(1, ["DIBS_DRAIN_SECONDS": "1"], options: { $0.hasOwnPostgres = true }) { shop in
+            let sale = try await shop.sale(50)
+            try await shop.postgres.stop()
+            let answers = try await concurrently(20) { try await shop.claim(sale, "c\($0)") }
+            #expect(answers.allSatisfy { $0.status == 201 })
+            shop.instances[0].signal(SIGTERM)
+            #expect(try await shop.instances[0].waitForExit() == ChildProcess.Exit(status: 0, signal: 0))
+            try await shop.postgres.start()
+            try await shop.restart(0)
+            try await shop.expectBooks(sale, sold: 20)
+        }
+    }
+
     /// A server that starts while PostgreSQL is away serves as soon as it is there.
     @Test func startsWithoutPostgres() async throws {
         try await withShop(1, options: { $0.hasOwnPostgres = true }) { shop in

@@ -118,6 +118,18 @@ import Testing
             let buyer = try await Buyer.connect(shop, as: "42", token: token)
             #expect(buyer.connected["client"] == "42")
             #expect(try await buyer.claim(sale)["outcome"] == "duplicate")
+
+            // It has no id to be known by, and can be logged out all the same; nor does another way to write its
+            // signature help (the last of its characters has bits that stand for nothing).
+            #expect(try await shop.call(.delete, "/api/sessions", as: .bearer(token)).status == 204)
+            #expect(try await buyer.closed().code == 4501)
+            let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+            let last = try #require(token.last.flatMap { alphabet.firstIndex(of: $0) })
+            for bits in 0..<4 {
+                let written = token.dropLast() + String(alphabet[last & ~3 | bits])
+                let answer = try await shop.call(.get, "/api/users/42/point", as: .bearer(String(written)))
+                #expect(answer.status == 401, "\(bits)")
+            }
         }
     }
 
