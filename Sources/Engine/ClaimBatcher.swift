@@ -19,6 +19,9 @@ final class ClaimBatcher {
     }
 
     func decide(_ claim: Claim, on sale: SaleID) async throws(Outage) -> ClaimDecision {
+        // At once, not at the end of the turn: Redis may be back by then, and would be asked before anybody could check
+        // what it has kept.
+        guard router.isReady(for: Keys.Sale(sale).state) else { throw Outage(.redis, "not connected") }
         let result = await withCheckedContinuation { continuation in
             if waiting.isEmpty { Turn.atEnd(.merge) { self.send() } }
             waiting[sale, default: []].append(Waiting(claim: claim, continuation: continuation))

@@ -2,6 +2,9 @@ import Model
 
 /// Clients' outcome logs.
 extension Engine {
+    /// How many logs are renewed at once.
+    private static let renewalsPerRound = 500
+
     /// Appends outcomes to their clients' logs and publishes them, unless they are there already. It is merged with
     /// what else is told in this turn of the loop.
     /// - Returns: the offset of each, in the order of `items`; for one that was there already, its old one.
@@ -33,5 +36,29 @@ extension Engine {
             }
         }
         return (parts.first?.number ?? 0, outcomes)
+    }
+
+    /// The offset at which an outcome stands in its client's log; nil when it was not told, or the log no longer keeps
+    /// it. Tells nothing.
+    /// - Throws: ``Outage``.
+    public func offset(of outcome: Outcome, for client: ClientID) async throws(Outage) -> Int64? {
+        let key = Keys.client(client)
+        let reply = try await router.ask(RedisCommand("HGET", key, "i" + outcome.identity), about: key)
+        if case .error(let error) = reply { throw error.outage }
+        return reply.number
+    }
+
+    /// Renews the life of these clients' logs, of those that have one: for clients that stay connected longer than a
+    /// log lives after its last outcome. Many clients are done in several rounds, so that Redis answers others between.
+    /// - Throws: ``Outage``; then some may have been renewed.
+    public func renewLogs(of clients: [ClientID]) async throws(Outage) {
+        let seconds = String(configuration.outcomeSeconds)
+        for chunk in clients.chunks(of: Engine.renewalsPerRound) {
+            _ = try await router.ask(
+                all: chunk.map { client in
+                    let key = Keys.client(client)
+                    return (RedisCommand("EXPIRE", key, seconds), key)
+                }, areCalls: false)
+        }
     }
 }

@@ -60,7 +60,7 @@ extension Engine {
             guard try await restore(keys, token, tickets: chunk) else { return false }
         }
         let values = snapshot.counts.values.filter { $0.value != 0 }
-        guard try await restore(keys, token, counts: values) else { return false }
+        guard try await restore(keys, token, counts: values, series: snapshot.series) else { return false }
 
         var fields = [("fresh", highest), ("left", snapshot.state.sale.quantity - Int64(orders.count))]
         if let firstClaimAt = snapshot.firstClaimAt { fields.append(("first", firstClaimAt.milliseconds)) }
@@ -72,15 +72,15 @@ extension Engine {
 
     private func restore(
         _ keys: Keys.Sale, _ token: String, orders: ArraySlice<LiveOrder> = [], tickets: ArraySlice<Int64> = [],
-        counts: [Counter: Int64] = [:]
+        counts: [Counter: Int64] = [:], series: [SeriesCount] = []
     ) async throws(Outage) -> Bool {
         let keyed = orders.filter { $0.key != nil }
         var command = RedisCommand(
-            function: .restore, keys: [keys.rebuild, keys.clients, keys.keys, keys.returned, keys.counts],
+            function: .restore, keys: [keys.rebuild, keys.clients, keys.keys, keys.returned, keys.counts, keys.series],
             reserving: 512 + 96 * orders.count + 16 * tickets.count)
         command.append(token)
         command.append(Engine.tokenMilliseconds)
-        for count in [orders.count, keyed.count, tickets.count, counts.count] { command.append(count) }
+        for count in [orders.count, keyed.count, tickets.count, counts.count, series.count] { command.append(count) }
         for order in orders {
             command.append(order.client.rawValue)
             command.append("\(order.order.sequence):\(order.ticket):\(order.slot):\(order.isConfirmed ? "c" : "a")")
@@ -93,6 +93,10 @@ extension Engine {
         for (counter, value) in counts {
             command.append(counter.name)
             command.append(value)
+        }
+        for entry in series {
+            command.append("\(entry.second):\(entry.counter.name)")
+            command.append(entry.value)
         }
         return try await router.ask(calling: command, about: keys.state).number == 1
     }

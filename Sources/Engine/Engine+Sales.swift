@@ -55,7 +55,8 @@ extension Engine {
 
     /// All that Redis knows of a sale, at one instant; nil when it doesn't know it.
     ///
-    /// Where a client may own several tickets it looks at every client: for the auditor, not for every request.
+    /// Where a client may own several tickets it looks at every client: for the auditor only. ``tallies(of:)`` has what
+    /// statistics need.
     /// - Throws: ``Outage``.
     public func inspect(_ sale: SaleID) async throws(Outage) -> SaleInspection? {
         let keys = Keys.Sale(sale)
@@ -67,15 +68,66 @@ extension Engine {
         func number(_ field: String) -> Int64? { fields[field].flatMap { Int64($0) } }
         func moment(_ field: String) -> Timestamp? { number(field).map { Timestamp(milliseconds: $0) } }
         guard let state = SaleFields.state(sale, from: fields) else { return nil }
-        var counts = Counts()
-        for (name, value) in parts[1].fields {
-            if let counter = Counter(name: name), let value = Int64(value) { counts[counter] = value }
-        }
+        let counts = Engine.counts(parts[1])
         return SaleInspection(
             state: state, epoch: number("epoch") ?? 0, lastSequence: number("seq") ?? 0, event: number("event") ?? 0,
             counts: counts, firstClaimAt: moment("first"), soldOutAt: moment("out"),
             ownedTickets: parts[2].number ?? 0, highestTicket: number("fresh") ?? 0,
             returnedTickets: parts[3].number ?? 0, unsettled: parts[4].number ?? 0)
+    }
+
+    /// What is counted of a sale, and what is left; nil when Redis doesn't know it, or it is rebuilt in this moment.
+    /// Costs the same however many clients there are.
+    /// - Throws: ``Outage``.
+    public func tallies(of sale: SaleID) async throws(Outage) -> SaleTallies? {
+        let keys = Keys.Sale(sale)
+        let key = keys.state
+        let replies = try await router.ask(
+            all: [
+                (RedisCommand("HGET", key, "epoch"), key), (RedisCommand("HGETALL", keys.counts), key),
+                (RedisCommand("HMGET", key, "epoch", "left", "first", "out"), key),
+            ], areCalls: false)
+        let state = replies[2].elements
+        // The same epoch before and after: the counts are not those of a rebuild that is half done.
+        guard state.count == 4, let epoch = state[0].number, epoch == replies[0].number,
+            let remaining = state[1].number
+        else { return nil }
+        return SaleTallies(
+            counts: Engine.counts(replies[1]), firstClaimAt: state[2].number.map { Timestamp(milliseconds: $0) },
+            soldOutAt: state[3].number.map { Timestamp(milliseconds: $0) }, remaining: remaining)
+    }
+
+    /// How far Redis is with sales, all asked for at once. A sale that it doesn't know is among them, in epoch -1, when
+    /// its stream still has entries; else not.
+    /// - Throws: ``Outage``.
+    public func positions(of sales: [SaleID]) async throws(Outage) -> [SaleID: SalePosition] {
+        let replies = try await router.ask(
+            all: sales.flatMap { sale in
+                let keys = Keys.Sale(sale)
+                return [
+                    (RedisCommand("HMGET", keys.state, "epoch", "seq"), keys.state),
+                    (RedisCommand("XLEN", keys.orders), keys.state),
+                ]
+            }, areCalls: false)
+        var positions: [SaleID: SalePosition] = [:]
+        for (index, sale) in sales.enumerated() {
+            let fields = replies[2 * index].elements
+            let unsettled = replies[2 * index + 1].number ?? 0
+            if fields.count == 2, let epoch = fields[0].number, let sequence = fields[1].number {
+                positions[sale] = SalePosition(epoch: epoch, lastSequence: sequence, unsettled: unsettled)
+            } else if unsettled > 0 {
+                positions[sale] = SalePosition(epoch: -1, lastSequence: 0, unsettled: unsettled)
+            }
+        }
+        return positions
+    }
+
+    private static func counts(_ reply: RedisReply) -> Counts {
+        var counts = Counts()
+        for (name, value) in reply.fields {
+            if let counter = Counter(name: name), let value = Int64(value) { counts[counter] = value }
+        }
+        return counts
     }
 
     func register(

@@ -16,14 +16,21 @@ public final class Engine {
     let claims: ClaimBatcher
     let tells: TellBatcher
     private let commands: RedisConnection
-    private let found: DataEpoch
+    private let found: Greeted
+    /// Told each time the command connection becomes ready, within that moment: before whoever waits for the connection
+    /// goes on, and before any command but the greeting is sent on it. `isOtherRun` says that this Redis is another
+    /// than the one that was connected before, or was restarted since, and may have lost its latest writes; so is the
+    /// first. Set before ``start()``.
+    public var onConnected: (@LoopActor (_ isOtherRun: Bool) -> Void)?
+    /// The name that Redis gave itself at its start (`run_id`); nil before the first connection.
+    public private(set) var serverRun: String?
     private var waiting: [CheckedContinuation<Void, Never>] = []
 
     /// An engine that is not connected.
     public init(_ configuration: EngineConfiguration, log: Log) {
         self.configuration = configuration
         self.log = log
-        let found = DataEpoch()
+        let found = Greeted()
         self.found = found
         commands = RedisConnection(
             name: "commands", url: configuration.url,
@@ -39,7 +46,9 @@ public final class Engine {
     /// Starts to connect, and returns at once.
     public func start() {
         commands.onEvent = { [weak self] event in
-            if case .ready = event { self?.connected() }
+            guard case .ready = event, let self else { return }
+            self.commandsConnected()
+            self.connected()
         }
         subscriber.start { [weak self] in self?.connected() }
         commands.start()
@@ -72,10 +81,17 @@ public final class Engine {
 
     /// The random name of Redis' data set, as it was read when the connection was made; nil before the first. Another
     /// name than before means that Redis' data was lost.
-    public var dataEpoch: String? { found.value }
+    public var dataEpoch: String? { found.dataEpoch }
 
     /// Milliseconds by the configured clock, or empty for Redis' own.
     var now: String { configuration.now }
+
+    private func commandsConnected() {
+        // One that doesn't say which run it is may be another.
+        let isOtherRun = found.run == nil || found.run != serverRun
+        serverRun = found.run
+        onConnected?(isOtherRun)
+    }
 
     private func connected() {
         if isConnected { resumeWaiting() }
@@ -87,15 +103,26 @@ public final class Engine {
         for continuation in resumed { continuation.resume() }
     }
 
-    private static func greetings(_ found: DataEpoch) -> [RedisConnection.Greeting] {
+    private static func greetings(_ found: Greeted) -> [RedisConnection.Greeting] {
         let fresh = String(UInt64.random(in: .min ... .max), radix: 36)
         return [
             RedisConnection.Greeting(command: FunctionLibrary.load) { _ in },
             // Answers with what was there before, and with nothing when that is now ours.
             RedisConnection.Greeting(command: RedisCommand("SET", Keys.dataEpoch, fresh, "NX", "GET")) { reply in
-                found.value = reply.string ?? fresh
+                found.dataEpoch = reply.string ?? fresh
+            },
+            RedisConnection.Greeting(command: RedisCommand("INFO", "server")) { reply in
+                found.run = Engine.run(in: reply.string ?? "")
             },
         ]
+    }
+
+    /// The `run_id` in the answer to `INFO server`; nil when there is none.
+    nonisolated static func run(in info: String) -> String? {
+        let prefix = "run_id:"
+        // A line ends in CR LF, which is one Character.
+        let line = info.split(whereSeparator: \.isNewline).first { $0.hasPrefix(prefix) }
+        return line.map { String($0.dropFirst(prefix.count)) }.flatMap { $0.isEmpty ? nil : $0 }
     }
 }
 
@@ -106,6 +133,7 @@ extension EngineConfiguration {
 
 /// Where the greeting of a connection leaves what it found.
 @LoopActor
-private final class DataEpoch {
-    var value: String?
+private final class Greeted {
+    var dataEpoch: String?
+    var run: String?
 }

@@ -26,6 +26,43 @@ public struct SaleInspection: Hashable, Sendable {
     public let unsettled: Int64
 }
 
+/// How far Redis is with a sale: to be compared with how far PostgreSQL is.
+public struct SalePosition: Hashable, Sendable {
+    /// The epoch in which Redis knows the sale; -1 when it doesn't know it, and only has entries left in its stream.
+    public let epoch: Int64
+    /// The last sequence that was given; 0 when Redis doesn't know the sale.
+    public let lastSequence: Int64
+    /// Orders in the stream: accepted, and not settled yet.
+    public let unsettled: Int64
+
+    /// A position from its parts.
+    public init(epoch: Int64, lastSequence: Int64, unsettled: Int64) {
+        self.epoch = epoch
+        self.lastSequence = lastSequence
+        self.unsettled = unsettled
+    }
+}
+
+/// What is counted of a sale.
+public struct SaleTallies: Hashable, Sendable {
+    /// Totals since the sale was registered.
+    public let counts: Counts
+    /// When the first claim came that the window let in.
+    public let firstClaimAt: Timestamp?
+    /// When it sold out last.
+    public let soldOutAt: Timestamp?
+    /// What is left.
+    public let remaining: Int64
+
+    /// Tallies from their parts.
+    public init(counts: Counts, firstClaimAt: Timestamp?, soldOutAt: Timestamp?, remaining: Int64) {
+        self.counts = counts
+        self.firstClaimAt = firstClaimAt
+        self.soldOutAt = soldOutAt
+        self.remaining = remaining
+    }
+}
+
 /// An order whose ticket goes back.
 public struct ReleasedOrder: Hashable, Sendable {
     /// The order.
@@ -50,23 +87,6 @@ public enum RetryDecision: Hashable, Sendable {
     case alreadyLive
     /// Redis doesn't know the sale: it has to be rebuilt from PostgreSQL first.
     case unknownSale
-}
-
-/// One counter of a sale in one second.
-public struct SeriesCount: Hashable, Sendable {
-    /// The second: seconds since 1970.
-    public let second: Int64
-    /// What was counted.
-    public let counter: Counter
-    /// How many.
-    public let value: Int64
-
-    /// A count from its parts.
-    public init(second: Int64, counter: Counter, value: Int64) {
-        self.second = second
-        self.counter = counter
-        self.value = value
-    }
 }
 
 /// What a client's channel says.

@@ -62,7 +62,21 @@ public enum EventLoop {
             }, context)
         precondition(status == 0, "pthread_create: \(status)")
         started.wait()
+        atexit { EventLoop.standStill() }
     }()
+
+    private static let standsStill = Atomic<Bool>(false)
+
+    /// Stops the loop where it is, for good: once `exit` has run the libraries' destructors, libuv aborts the process
+    /// when the loop's thread touches a signal or a child process.
+    private static func standStill() {
+        task {
+            standsStill.store(true, ordering: .relaxed)
+            while true { pause() }
+        }
+        // Not for ever: whatever keeps the loop from standing still must not keep the process.
+        for _ in 0..<2000 where !standsStill.load(ordering: .relaxed) { usleep(1000) }
+    }
 
     private static func adoptCurrentThread() {
         let (claimed, _) = thread.compareExchange(

@@ -68,3 +68,20 @@ public struct Counts: Hashable, Sendable {
         return refused
     }
 }
+
+/// One counter of a sale in one second.
+public struct SeriesCount: Hashable, Sendable {
+    /// The second: seconds since 1970.
+    public let second: Int64
+    /// What was counted.
+    public let counter: Counter
+    /// How many.
+    public let value: Int64
+
+    /// A count from its parts.
+    public init(second: Int64, counter: Counter, value: Int64) {
+        self.second = second
+        self.counter = counter
+        self.value = value
+    }
+}

@@ -74,10 +74,12 @@ public struct OutcomeCursor: Sendable {
         return (action, skipped)
     }
 
-    /// The first read of the log is done: everything up to `offset` counts as sent.
-    public mutating func start(after offset: Int64) -> Action {
+    /// The first read of the log is done: everything up to `offset` counts as sent, and `outcomes` are what it read after
+    /// that.
+    public mutating func start(after offset: Int64, _ outcomes: [LoggedOutcome] = []) -> Action {
         sent = offset
         early = early.filter { $0.key > offset }
+        for outcome in outcomes where outcome.offset > offset { early[outcome.offset] = outcome }
         let again = reading == .yesAndAgain
         reading = .no
         return again ? mayHaveMissed() : advance(Action())

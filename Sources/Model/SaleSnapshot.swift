@@ -38,6 +38,9 @@ public struct SaleSnapshot: Hashable, Sendable {
     public var orders: [LiveOrder]
     /// Totals since the sale was registered.
     public var counts: Counts
+    /// What was counted in the seconds just past: counting goes on from there, because a second's counts are written to
+    /// PostgreSQL as a whole.
+    public var series: [SeriesCount]
     /// When the first claim came that the window let in.
     public var firstClaimAt: Timestamp?
     /// When it sold out last.
@@ -46,13 +49,14 @@ public struct SaleSnapshot: Hashable, Sendable {
     /// A snapshot from its parts.
     public init(
         state: SaleState, epoch: Int64, lastSequence: Int64 = 0, orders: [LiveOrder] = [], counts: Counts = Counts(),
-        firstClaimAt: Timestamp? = nil, soldOutAt: Timestamp? = nil
+        series: [SeriesCount] = [], firstClaimAt: Timestamp? = nil, soldOutAt: Timestamp? = nil
     ) {
         self.state = state
         self.epoch = epoch
         self.lastSequence = lastSequence
         self.orders = orders
         self.counts = counts
+        self.series = series
         self.firstClaimAt = firstClaimAt
         self.soldOutAt = soldOutAt
     }

@@ -3,7 +3,9 @@ import Model
 
 extension Store {
     /// Commits accepted orders, and answers what became of each, in any order. An order that was settled before keeps
-    /// what it is.
+    /// what it is. One that has the id of another client's order, or another ticket than the order of its id, fails with
+    /// `stale_epoch`: Redis gave the id out twice. Of an order that failed before, an entry that is not later than the
+    /// one that failed has failed with it.
     ///
     /// All go in one transaction. When the database refuses that, the batch is halved until each refused order stands
     /// alone, and the rest goes through. A refused one is tried ``StoreConfiguration/commitAttempts`` times before it
@@ -59,33 +61,30 @@ extension Store {
         let results = try await committer.perform(
             Statement(
                 """
-                select answered_sale, answered_sequence, answered_status, answered_reason
-                from commit_orders($1, $2, $3, $4, $5, $6, $7, $8)
+                select answered_place, answered_status, answered_reason
+                from commit_orders($1, $2, $3, $4, $5, $6, $7, $8, $9)
                 """, .integers(orders.map(\.order.sale.rawValue)), .integers(orders.map(\.order.sequence)),
                 .texts(orders.map(\.client.rawValue)), .integers(orders.map(\.ticket)), .integers(orders.map(\.slot)),
                 .moments(orders.map(\.acceptedAt)), .integers(orders.map(\.epoch)),
-                .texts(orders.map(\.key?.rawValue))))
-        guard results[0].count > 0 else { return orders.map { Settlement(order: $0, status: .confirmed) } }
-        var others: [OrderID: (status: OrderStatus, reason: String?)] = [:]
+                .texts(orders.map(\.key?.rawValue)), .integers(orders.map(\.entryNumber))))
+        var settlements = orders.map { Settlement(order: $0, status: .confirmed) }
         for row in results[0].rows {
-            let id = OrderID(sale: SaleID(row.integer(0)), sequence: row.integer(1))
-            others[id] = (try Self.settled(row.optionalText(2)), row.optionalText(3))
+            let place = Int(row.integer(0)) - 1
+            let status = try Self.settled(row.optionalText(1))
+            settlements[place] = Settlement(
+                order: orders[place], status: status, reason: status == .failed ? row.optionalText(2) : nil)
         }
-        return orders.map { order in
-            guard let (status, reason) = others[order.order] else {
-                return Settlement(order: order, status: .confirmed)
-            }
-            return Settlement(order: order, status: status, reason: status == .failed ? reason : nil)
-        }
+        return settlements
     }
 
     private func fail(_ order: AcceptedOrder, _ error: DatabaseError, attempts: Int) async throws -> Settlement {
         let results = try await committer.perform(
             Statement(
-                "select status, reason from fail_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                "select status, reason from fail_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
                 .integer(order.order.sale.rawValue), .integer(order.order.sequence), .text(order.client.rawValue),
                 .integer(order.ticket), .integer(order.slot), .moment(order.acceptedAt), .integer(order.epoch),
-                .text(order.key?.rawValue), .text(error.reason), .text(error.message), .integer(Int64(attempts))))
+                .text(order.key?.rawValue), .integer(order.entryNumber), .text(error.reason), .text(error.message),
+                .integer(Int64(attempts))))
         let row = results[0].first!
         let status = try Self.settled(row.optionalText(0))
         return Settlement(order: order, status: status, reason: status == .failed ? row.optionalText(1) : nil)
@@ -100,4 +99,9 @@ extension Store {
         default: throw DatabaseError(sqlstate: "XX000", message: "an order was left \(status ?? "unsettled")")
         }
     }
+}
+
+extension AcceptedOrder {
+    /// The number of its entry in the stream, which is `<number>-0`: the sequence, unless it is a retried order.
+    fileprivate var entryNumber: Int64 { Int64(entry.prefix { $0 != "-" }) ?? order.sequence }
 }

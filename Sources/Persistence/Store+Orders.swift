@@ -35,7 +35,7 @@ extension Store {
     /// Gives an order back: its ticket is free again once Redis has it (``unreleased(limit:olderThanMilliseconds:)``),
     /// and its price goes back to the client, both exactly once.
     /// - Parameter accepted: the order as Redis knows it, when PostgreSQL may not have it yet: it is then cancelled
-    ///   before it is committed, and never charged.
+    ///   before it is committed, and never charged. When another client's order has its id, nothing happens.
     public func cancel(_ id: OrderID, ifUnsettled accepted: AcceptedOrder? = nil) async throws -> CancelResult {
         let known = accepted?.order == id ? accepted : nil
         let results = try await pool.perform(
@@ -63,7 +63,7 @@ extension Store {
                     cancelled_at
                 from orders where not released and cancelled_at <= now() - $2 * interval '1 millisecond'
                 order by cancelled_at limit $1
-                """, .integer(Int64(limit)), .integer(olderThanMilliseconds)))
+                """, .integer(Int64(limit)), Self.span(milliseconds: olderThanMilliseconds)))
         return results[0].rows.map { Order($0) }
     }
 
@@ -89,7 +89,7 @@ extension Store {
             Statement(
                 """
                 select number, sale_id, sequence, client_id, ticket, slot, accepted_at, epoch, idempotency_key, reason,
-                    message, attempts, status, failed_at
+                    message, attempts, status, failed_at, entry
                 from failed_orders
                 where status <> 'resolved' and ($1::bigint is null or sale_id = $1) and number < $2
                 order by number desc limit $3
@@ -98,16 +98,17 @@ extension Store {
     }
 
     /// Takes a failed order up again: until ``endRetry(_:failed:)`` or its commit it is no longer failed.
-    /// - Returns: the order; nil when it is not on the list, or under retry already.
+    ///
+    /// To be called again when it is not known whether the engine took the order: one under retry stays so, and the
+    /// engine takes it once.
+    /// - Returns: the order; nil when it is not on the list.
     public func beginRetry(_ id: OrderID) async throws -> FailedOrder? {
         let results = try await pool.perform(
-            Statement(
-                "select move_failed_order($1, $2, 'failed', 'retrying', null)", .integer(id.sale.rawValue),
-                .integer(id.sequence)),
+            Statement("select begin_retry($1, $2)", .integer(id.sale.rawValue), .integer(id.sequence)),
             Statement(
                 """
                 select number, sale_id, sequence, client_id, ticket, slot, accepted_at, epoch, idempotency_key, reason,
-                    message, attempts, status, failed_at
+                    message, attempts, status, failed_at, entry
                 from failed_orders where sale_id = $1 and sequence = $2
                 """, .integer(id.sale.rawValue), .integer(id.sequence)))
         guard results[0].first!.flag(0) else { return nil }
@@ -118,8 +119,22 @@ extension Store {
     public func endRetry(_ id: OrderID, failed reason: String) async throws {
         _ = try await pool.perform(
             Statement(
-                "select move_failed_order($1, $2, 'retrying', 'failed', $3)", .integer(id.sale.rawValue),
-                .integer(id.sequence), .text(reason)))
+                "select end_retry($1, $2, $3)", .integer(id.sale.rawValue), .integer(id.sequence), .text(reason)))
+    }
+
+    /// Orders under retry, longest first, of which nothing was heard in `olderThanMilliseconds` since
+    /// ``beginRetry(_:)`` was called last: the engine may not have them. Whoever finds them begins again.
+    public func stalledRetries(olderThanMilliseconds: Int64, limit: Int) async throws -> [FailedOrder] {
+        let results = try await pool.perform(
+            Statement(
+                """
+                select number, sale_id, sequence, client_id, ticket, slot, accepted_at, epoch, idempotency_key, reason,
+                    message, attempts, status, failed_at, entry
+                from failed_orders
+                where status = 'retrying' and retried_at <= now() - $1 * interval '1 millisecond'
+                order by retried_at, number limit $2
+                """, Self.span(milliseconds: olderThanMilliseconds), .integer(Int64(limit))))
+        return results[0].rows.map { FailedOrder($0) }
     }
 
     private static func select(_ id: OrderID) -> Statement {
@@ -130,7 +145,9 @@ extension Store {
             from orders where sale_id = $1 and sequence = $2
             union all
             select sale_id, sequence, client_id, ticket, status, 0, reason, accepted_at, null, null
-            from failed_orders where sale_id = $1 and sequence = $2 and status <> 'resolved'
+            from failed_orders f
+            where sale_id = $1 and sequence = $2 and status <> 'resolved'
+                and not exists (select from orders x where x.sale_id = f.sale_id and x.sequence = f.sequence)
             """, .integer(id.sale.rawValue), .integer(id.sequence))
     }
 }
@@ -161,7 +178,7 @@ extension FailedOrder {
         self.init(
             number: row.integer(0),
             order: AcceptedOrder(
-                entry: "", order: OrderID(sale: SaleID(row.integer(1)), sequence: row.integer(2)),
+                entry: "\(row.integer(14))-0", order: OrderID(sale: SaleID(row.integer(1)), sequence: row.integer(2)),
                 client: ClientID(trusted: row.text(3)), ticket: row.integer(4), slot: row.integer(5),
                 acceptedAt: row.moment(6), epoch: row.integer(7),
                 key: row.optionalText(8).flatMap { IdempotencyKey($0) }),

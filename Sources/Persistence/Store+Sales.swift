@@ -52,7 +52,7 @@ extension Store {
     /// with tickets that Redis has to get back, or with orders under retry.
     ///
     /// PostgreSQL does not know whether accepted orders of a sale that ended long ago still wait in Redis. Who starts
-    /// after a long outage asks with a longer time.
+    /// after a long outage asks with a longer time; with `.max`, for all sales.
     public func activeSales(endedWithinMilliseconds: Int64 = 3_600_000) async throws -> [StoredSale] {
         let results = try await pool.perform(
             Statement(
@@ -65,8 +65,29 @@ extension Store {
                     or id in (select sale_id from orders where not released)
                     or id in (select sale_id from failed_orders where status = 'retrying')
                 order by id
-                """, .integer(endedWithinMilliseconds)))
+                """, Self.span(milliseconds: endedWithinMilliseconds)))
         return results[0].rows.map { StoredSale($0) }
+    }
+
+    /// The epoch of each sale, and the largest sequence of its orders, failed ones too; 0 when there are none. Sales
+    /// that do not exist are left out.
+    ///
+    /// A state in Redis that has not come as far has lost writes.
+    public func lastSequences(
+        of sales: [SaleID]
+    ) async throws -> [SaleID: (epoch: Int64, lastSequence: Int64)] {
+        guard !sales.isEmpty else { return [:] }
+        let results = try await pool.perform(
+            Statement(
+                """
+                select s.id, s.epoch, greatest(
+                    (select coalesce(max(sequence), 0) from orders where sale_id = s.id),
+                    (select coalesce(max(sequence), 0) from failed_orders where sale_id = s.id))
+                from sales s where s.id = any ($1)
+                """, .integers(sales.map(\.rawValue))))
+        var found: [SaleID: (epoch: Int64, lastSequence: Int64)] = [:]
+        for row in results[0].rows { found[SaleID(row.integer(0))] = (row.integer(1), row.integer(2)) }
+        return found
     }
 
     /// Changes when a sale takes claims, if `window` is newer than what is stored.
@@ -118,6 +139,11 @@ extension Store {
             Statement(
                 "select counter, sum(value)::bigint from sale_counts where sale_id = $1 group by counter", sale),
             Statement("select first_claim_at, sold_out_at from sale_moments where sale_id = $1", sale),
+            Statement(
+                """
+                select extract(epoch from at)::bigint, counter, value from sale_counts
+                where sale_id = $1 and at > now() - interval '10 seconds'
+                """, sale),
             timeout: Self.patience)
         guard let row = results[2].first else { return nil }
         let stored = StoredSale(row)
@@ -132,7 +158,12 @@ extension Store {
             state: SaleState(
                 sale: stored.sale, window: stored.window, remaining: stored.sale.quantity - Int64(orders.count)),
             epoch: stored.epoch, lastSequence: results[3].first!.integer(0), orders: orders,
-            counts: statistics.counts, firstClaimAt: statistics.firstClaimAt, soldOutAt: statistics.soldOutAt)
+            counts: statistics.counts,
+            series: results[7].rows.compactMap { row in
+                Counter(name: row.text(1)).map {
+                    SeriesCount(second: row.integer(0), counter: $0, value: row.integer(2))
+                }
+            }, firstClaimAt: statistics.firstClaimAt, soldOutAt: statistics.soldOutAt)
     }
 }
 

@@ -88,6 +88,13 @@ public final class Store {
         return applied
     }
 
+    /// A time to add to a moment or to take from it, no longer than PostgreSQL's calendar can bear: 5,000 years, which
+    /// is more than between any two moments that are kept and now (``PostgresType``).
+    static func span(milliseconds: Int64) -> Parameter {
+        let longest: Int64 = 5000 * 366 * 86_400_000
+        return .integer(min(max(milliseconds, -longest), longest))
+    }
+
     /// Within its transaction, lets each later statement take longer than usual.
     static let withPatience = Statement(
         "select set_config('statement_timeout', $1, true)", .text(String(patience)))

@@ -68,6 +68,43 @@ import Testing
         }
     }
 
+    @Test func knowsAnotherRunOfRedis() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 10)
+            let heard = Heard<String>()
+            let engine = Engine(EngineConfiguration(url: try RedisURL(fixture.server.url)), log: .none)
+            engine.onConnected = { [unowned engine] isOtherRun in
+                heard.hear("\(isOtherRun) \(engine.serverRun?.count ?? 0)")
+            }
+            // Before the connection stands nothing is kept for later, so nobody comes before the question.
+            await #expect(throws: Outage.self) {
+                _ = try await engine.claim(Claim(client: ConnectionTests.alice, roll: 99), on: sale)
+            }
+            #expect(engine.serverRun == nil)
+            let waiter = EventLoop.task {
+                await engine.waitUntilConnected()
+                heard.hear("waited")
+            }
+            engine.start()
+            await waiter.value
+            #expect(heard.events == ["true 40", "waited"])
+            let run = engine.serverRun
+
+            // A connection that was cut, to the same.
+            try await fixture.redis("CLIENT", "KILL", "TYPE", "normal")
+            await heard.wait(for: 3)
+            #expect(heard.events.last == "false 40")
+            #expect(engine.serverRun == run)
+
+            try await fixture.server.restart(keepingData: true)
+            await heard.wait(for: 4)
+            #expect(heard.events.last == "true 40")
+            #expect(engine.serverRun != run)
+            await engine.stop()
+        }
+    }
+
     @Test func aHungRedisIsAnOutage() async throws {
         try await onLoop {
             let fixture = try await EngineFixture { $0.replyTimeoutMilliseconds = 200 }

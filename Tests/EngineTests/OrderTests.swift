@@ -181,6 +181,42 @@ import Testing
         }
     }
 
+    @Test func aLateFailureOfTheFirstLife() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 2, limit: 2)
+            for isConfirmedFirst in [false, true] {
+                let accepted = try #require(try await fixture.claim("alice", on: sale).acceptance)
+                let first = try await fixture.engine.readOrders(of: sale, consumer: "one", count: 10)
+                // Its ticket goes back before its entry is settled, so it can be replayed at once.
+                try await fixture.engine.release(
+                    [ReleasedOrder(order: accepted.order, client: OrderTests.alice)], status: .failed)
+                guard
+                    case .accepted(let replayed, _) = try await fixture.engine.retry(
+                        accepted.order, client: OrderTests.alice)
+                else {
+                    Issue.record("not replayed")
+                    return
+                }
+                let failure = first.map { Settlement(order: $0, status: .failed) }
+                let confirmation = [Settlement(order: replayed, status: .confirmed)]
+                _ = try await fixture.engine.readOrders(of: sale, consumer: "one", count: 10)
+                if isConfirmedFirst { try await fixture.engine.settle(confirmation) }
+                try await fixture.engine.settle(failure)
+                #expect(
+                    try await fixture.engine.unsettled(accepted.order) == (isConfirmedFirst ? nil : replayed))
+                try await fixture.engine.settle(confirmation)
+                let live = try await fixture.engine.liveOrders(of: OrderTests.alice, in: sale)
+                #expect(live.last?.order == accepted.order)
+                #expect(live.last?.isConfirmed == true)
+            }
+            let inspection = try await fixture.balance(sale)
+            #expect(inspection.state.remaining == 0)
+            #expect(inspection.counts[.confirmed] == 2)
+            #expect(inspection.unsettled == 0)
+        }
+    }
+
     @Test func aReplayIsRefused() async throws {
         try await onLoop {
             let fixture = try await EngineFixture()

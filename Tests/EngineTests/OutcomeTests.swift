@@ -19,7 +19,8 @@ import Testing
             let heard = Heard<ClientEvent>()
             let subscription = try await other.subscribe(client: OutcomeTests.alice) { heard.hear($0) }
             let one = OutcomeTests.accepted(1)
-            let two = Outcome.order(OrderID(sale: SaleID(1), sequence: 1), .failed, ticket: 1, reason: "insufficient_points")
+            let order = OrderID(sale: SaleID(1), sequence: 1)
+            let two = Outcome.order(order, .failed, ticket: 1, reason: "insufficient_points")
             #expect(try await fixture.engine.tell([(OutcomeTests.alice, one)]) == [1])
             #expect(try await other.tell([(OutcomeTests.alice, one), (OutcomeTests.alice, two)]) == [1, 2])
             #expect(try await fixture.engine.tell([(OutcomeTests.alice, two), (OutcomeTests.alice, one)]) == [2, 1])
@@ -78,6 +79,39 @@ import Testing
             #expect(try await fixture.redis("HLEN", "dibs:{client:alice}") == "9")
             let life = try #require(Int64(try await fixture.redis("TTL", "dibs:{client:alice}")))
             #expect((172_000...172_800).contains(life))
+        }
+    }
+
+    @Test func anOffsetIsLookedUpWithoutTelling() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture { $0.outcomeLimit = 2 }
+            let engine = fixture.engine
+            #expect(try await engine.offset(of: OutcomeTests.accepted(1), for: OutcomeTests.alice) == nil)
+            #expect(try await engine.outcomes(of: OutcomeTests.alice, after: 0).last == 0)
+            _ = try await engine.tell((1...3).map { (OutcomeTests.alice, OutcomeTests.accepted($0)) })
+            // What is left is no part of its identity.
+            let repeated = Outcome.accepted(order: OrderID(sale: SaleID(1), sequence: 3), ticket: 3, remaining: nil)
+            #expect(try await engine.offset(of: repeated, for: OutcomeTests.alice) == 3)
+            #expect(try await engine.offset(of: OutcomeTests.accepted(2), for: OutcomeTests.alice) == 2)
+            #expect(try await engine.offset(of: OutcomeTests.accepted(1), for: OutcomeTests.alice) == nil)
+            #expect(try await engine.offset(of: repeated, for: ClientID(trusted: "bob")) == nil)
+            #expect(try await engine.outcomes(of: OutcomeTests.alice, after: 0).last == 3)
+        }
+    }
+
+    @Test func logsOfConnectedClientsAreRenewed() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let clients = (1...1200).map { ClientID(trusted: "c\($0)") }
+            _ = try await fixture.engine.tell(clients.map { ($0, OutcomeTests.accepted(1)) })
+            for index in [1, 1200] { try await fixture.redis("EXPIRE", "dibs:{client:c\(index)}", "10") }
+            try await fixture.engine.renewLogs(of: clients + [ClientID(trusted: "none")])
+            for index in [1, 1200] {
+                let life = try #require(Int64(try await fixture.redis("TTL", "dibs:{client:c\(index)}")))
+                #expect(life > 172_000)
+            }
+            #expect(try await fixture.redis("EXISTS", "dibs:{client:none}") == "0")
+            try await fixture.engine.renewLogs(of: [])
         }
     }
 

@@ -7,6 +7,12 @@ import Testing
 
 /// The parts that need no Redis.
 @Suite struct RedisPartsTests {
+    @Test func theRunIsReadFromItsLine() {
+        #expect(Engine.run(in: "# Server\r\nredis_version:7.0.15\r\nrun_id:0a1b\r\ntcp_port:6379\r\n") == "0a1b")
+        #expect(Engine.run(in: "# Server\r\nmy_run_id:0a1b\r\nrun_id:\r\n") == nil)
+        #expect(Engine.run(in: "") == nil)
+    }
+
     @Test(arguments: [
         ("redis://localhost", RedisURL(endpoint: .tcp(host: "localhost", port: 6379))),
         ("redis://localhost/", RedisURL(endpoint: .tcp(host: "localhost", port: 6379))),

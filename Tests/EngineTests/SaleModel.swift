@@ -82,7 +82,8 @@ struct SaleModel {
                 owned[found.client]![index].isConfirmed = true
             }
         } else if giveBack(found.client, found.sequence) {
-            counts[status == .failed ? .failed : .cancelled] += 1
+            // A replayed order that fails again has failed once.
+            if status == .cancelled { counts[.cancelled] += 1 } else if entry == found.sequence { counts[.failed] += 1 }
         }
     }
 

@@ -160,6 +160,163 @@ import Testing
         }
     }
 
+    @Test func anOlderEpochsEntriesDoNotTouchARebuiltSale() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let engine = fixture.engine
+            let sale = try await fixture.sale(quantity: 8, limit: 2)
+            func client(_ name: String) -> ClientID { ClientID(trusted: name) }
+            for name in ["alice", "bob", "carol", "dave", "erin"] {
+                _ = try await fixture.claim(name, on: sale, key: "k")
+            }
+            let old = try await engine.readOrders(of: sale, consumer: "one", count: 10)
+            // A ticket that came back, and a replayed order that is under way.
+            try await engine.settle([Settlement(order: old[4], status: .failed)])
+            _ = try await fixture.claim("alice", on: sale)
+            guard case .accepted(let replayed, _) = try await engine.retry(old[4].order, client: client("erin")) else {
+                Issue.record("not replayed")
+                return
+            }
+            try await engine.release([ReleasedOrder(order: old[3].order, client: client("dave"))])
+            let late = try await engine.readOrders(of: sale, consumer: "one", count: 10)
+            #expect(late.last == replayed)
+
+            // Redis is known, but behind: PostgreSQL has the orders of Alice and of Carol.
+            let kept = [old[0], old[2]].map {
+                LiveOrder(
+                    order: $0.order, client: $0.client, ticket: $0.ticket, slot: $0.slot, key: $0.key, isConfirmed: true
+                )
+            }
+            var counts = Counts()
+            counts[.requests] = 2
+            counts[.accepted] = 2
+            counts[.confirmed] = 2
+            let snapshot = SaleSnapshot(
+                state: EngineFixture.state(1, quantity: 8, limit: 2), epoch: 2,
+                lastSequence: old[2].order.sequence, orders: kept, counts: counts)
+            #expect(try await engine.rebuild(sale, ifOlderThan: 1) { snapshot } == false)
+            #expect(try await engine.rebuild(sale, ifOlderThan: 2) { snapshot })
+
+            var inspection = try await fixture.balance(sale)
+            #expect(inspection.epoch == 2)
+            #expect(inspection.lastSequence == SaleEpoch.base(2))
+            #expect(inspection.ownedTickets == 2)
+            #expect(inspection.highestTicket == 3)
+            #expect(inspection.returnedTickets == 1)
+            #expect(inspection.counts == counts)
+            #expect(inspection.unsettled == 6)
+            #expect(try await fixture.redis("HLEN", "dibs:{sale:1}:clients") == "2")
+            #expect(try await fixture.redis("HLEN", "dibs:{sale:1}:keys") == "2")
+            #expect(
+                try await fixture.claim("alice", on: sale, key: "k")
+                    == .repeated(Acceptance(order: old[0].order, ticket: 1, remaining: nil)))
+            // A key of an order that was lost is free again, and the order gets a sequence of the new epoch.
+            let again = try #require(try await fixture.claim("bob", on: sale, key: "k").acceptance)
+            #expect(again.ticket == 2)
+            #expect(again.order.sequence == SaleEpoch.base(2) + 1)
+
+            // PostgreSQL failed the orders of Bob and Erin, and they are replayed, with their old sequences, before it
+            // is settled. Carol's entry has the sequence of an order that PostgreSQL has, but is another.
+            var replays: [AcceptedOrder] = []
+            for lost in [old[1], old[4]] {
+                guard case .accepted(let order, _) = try await engine.retry(lost.order, client: lost.client) else {
+                    Issue.record("not replayed")
+                    return
+                }
+                replays.append(order)
+            }
+            for _ in 1...2 {
+                try await engine.settle([
+                    Settlement(order: old[0], status: .confirmed), Settlement(order: old[1], status: .failed),
+                    Settlement(order: old[2], status: .failed), Settlement(order: old[3], status: .cancelled),
+                    Settlement(order: late[0], status: .failed), Settlement(order: replayed, status: .failed),
+                ])
+            }
+            inspection = try await fixture.balance(sale)
+            #expect(inspection.ownedTickets == 5)
+            #expect(inspection.state.remaining == 3)
+            #expect(inspection.returnedTickets == 0)
+            #expect(inspection.unsettled == 3)
+            #expect(inspection.counts[.confirmed] == 2)
+            #expect(inspection.counts[.failed] == 0)
+            for replay in replays { #expect(try await engine.unsettled(replay.order) == replay) }
+
+            // Those of the new epoch are settled as ever.
+            let new = try await engine.readOrders(of: sale, consumer: "one", count: 10)
+            #expect(new.map(\.epoch) == [2, 2, 2])
+            #expect(Array(new.dropFirst()) == replays)
+            try await engine.settle([
+                Settlement(order: new[0], status: .failed), Settlement(order: new[1], status: .confirmed),
+                Settlement(order: new[2], status: .failed),
+            ])
+            #expect(try await engine.liveOrders(of: client("bob"), in: sale).map(\.order) == [old[1].order])
+            #expect(try await engine.liveOrders(of: client("erin"), in: sale).isEmpty)
+            inspection = try await fixture.balance(sale)
+            #expect(inspection.ownedTickets == 3)
+            #expect(inspection.unsettled == 0)
+            #expect(inspection.counts[.confirmed] == 3)
+            // The replayed one had failed, and was counted, before.
+            #expect(inspection.counts[.failed] == 1)
+            #expect(try await fixture.redis("EXISTS", "dibs:{sale:1}:replayed") == "0")
+        }
+    }
+
+    @Test func positions() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let one = try await fixture.sale(1, quantity: 5)
+            let two = try await fixture.sale(2, quantity: 5)
+            let three = try await fixture.sale(3, quantity: 5)
+            let four = SaleID(4)
+            _ = try await fixture.claims(["a", "b"], on: one)
+            _ = try await fixture.claims(["a", "b", "c"], on: three)
+            let orders = try await fixture.engine.readOrders(of: one, consumer: "one", count: 1)
+            try await fixture.engine.settle(orders.map { Settlement(order: $0, status: .confirmed) })
+            try await fixture.redis("DEL", "dibs:{sale:3}")
+            // Read by a committer, and so there, but empty.
+            _ = try await fixture.engine.readOrders(of: four, consumer: "one", count: 1)
+            let base = SaleEpoch.base(1)
+            #expect(
+                try await fixture.engine.positions(of: [one, two, three, four, SaleID(5)]) == [
+                    one: SalePosition(epoch: 1, lastSequence: base + 2, unsettled: 1),
+                    two: SalePosition(epoch: 1, lastSequence: base, unsettled: 0),
+                    three: SalePosition(epoch: -1, lastSequence: 0, unsettled: 3),
+                ])
+            #expect(try await fixture.engine.positions(of: []).isEmpty)
+            await fixture.server.kill()
+            await #expect(throws: Outage.self) { _ = try await fixture.engine.positions(of: [one]) }
+        }
+    }
+
+    @Test func tallies() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 2, limit: 2)
+            let fresh = try #require(try await fixture.engine.tallies(of: sale))
+            #expect(fresh == SaleTallies(counts: Counts(), firstClaimAt: nil, soldOutAt: nil, remaining: 2))
+            for name in ["a", "b", "c"] {
+                _ = try await fixture.claim(name, on: sale)
+                fixture.clock.now = Timestamp(milliseconds: fixture.clock.now.milliseconds + 10)
+            }
+            let tallies = try #require(try await fixture.engine.tallies(of: sale))
+            let inspection = try await fixture.balance(sale)
+            #expect(tallies.counts == inspection.counts)
+            #expect(tallies.counts[.requests] == 3)
+            #expect(tallies.firstClaimAt == Timestamp(milliseconds: EngineFixture.opening))
+            #expect(tallies.soldOutAt == Timestamp(milliseconds: EngineFixture.opening + 10))
+            #expect(tallies.remaining == 0)
+            #expect(try await fixture.engine.tallies(of: SaleID(9)) == nil)
+            // Under rebuild there are none to tell.
+            let snapshot = SaleSnapshot(state: EngineFixture.state(1, quantity: 2, limit: 2), epoch: 2)
+            _ = try await fixture.engine.rebuild(sale, ifOlderThan: 2) {
+                let none = try await fixture.engine.tallies(of: sale)
+                #expect(none == nil)
+                return snapshot
+            }
+            #expect(try await fixture.engine.tallies(of: sale) == fresh)
+        }
+    }
+
     @Test func revocations() async throws {
         try await onLoop {
             let fixture = try await EngineFixture()

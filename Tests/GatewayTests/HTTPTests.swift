@@ -45,6 +45,54 @@ struct HTTPTests {
         }
     }
 
+    /// The library would loop for ever, or read freed memory.
+    @Test(arguments: [
+        "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab",
+        "POST /api/echo HTTP/1.1\r\nHost: a\r\n\r\n",
+        "PUT /api/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nab",
+        "POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\nab",
+    ])
+    func pipelinedBody(request: String) async throws {
+        try await withServer { server in
+            let socket = try await server.raw()
+            let get = "GET /api/echo HTTP/1.1\r\nHost: a\r\n\r\n"
+            socket.send(get + get + request + get)
+            #expect(await socket.answer()?.status == 200)
+            #expect(await socket.answer()?.status == 200)
+            let refused = await socket.answer()
+            #expect(refused?.status == 400 || refused?.status == 411)
+            #expect(refused?.headers["connection"] == "close")
+            #expect(await socket.all() == "")
+        }
+    }
+
+    /// As Java's client begins.
+    @Test func anOfferOfHTTP2IsNotTaken() async throws {
+        try await withServer { server in
+            let socket = try await server.raw()
+            for _ in 0..<2 {
+                socket.send(
+                    "POST /api/echo HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 5\r\nHost: a\r\n"
+                        + "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n\r\nhello")
+                let answer = await socket.answer()
+                #expect(answer?.status == 200)
+                #expect(answer?.body.hasSuffix("body=5") == true)
+            }
+        }
+    }
+
+    @Test func withoutKeepAlive() async throws {
+        try await withServer({ $0.keepsHTTPConnections = false }) { server in
+            let socket = try await server.raw()
+            let request = "GET /api/echo HTTP/1.1\r\nHost: a\r\n\r\n"
+            socket.send(request + request)
+            #expect(await socket.answer()?.headers["connection"] == "close")
+            #expect(await socket.all() == "")
+            #expect(server.echo.asked.items.count == 1)
+        }
+    }
+
     @Test func client() async throws {
         try await withServer { server in
             let answer = try await HTTPClient.request(

@@ -194,7 +194,7 @@ struct WebSocketTests {
     @Test func pingsAndPongs() async throws {
         try await withServer({
             $0.pingAfterSeconds = 1
-            $0.pongTimeoutSeconds = 1
+            $0.pongTimeoutSeconds = 2
             $0.sweepMilliseconds = 20
         }) { server in
             let alive = try await WebSocketClient.connect(server.ws, onText: { _ in })

@@ -70,8 +70,10 @@ private func at(_ milliseconds: Int64) -> Timestamp { Timestamp(milliseconds: mi
         let order = OrderID(sale: SaleID(42), sequence: 17)
         let outcomes: [Outcome] = [
             .accepted(order: order, ticket: 9, remaining: 3), .accepted(order: order, ticket: 9, remaining: nil),
-            .order(order, .confirmed, ticket: 9, reason: nil), .order(order, .failed, ticket: 9, reason: "insufficient_points"),
-            .order(order, .failed, ticket: 9, reason: "23514 some words"), .order(order, .cancelled, ticket: 9, reason: nil),
+            .order(order, .confirmed, ticket: 9, reason: nil),
+            .order(order, .failed, ticket: 9, reason: "insufficient_points"),
+            .order(order, .failed, ticket: 9, reason: "23514 some words"),
+            .order(order, .cancelled, ticket: 9, reason: nil),
         ]
         for outcome in outcomes { #expect(Outcome(encoded: outcome.encoded) == outcome) }
         for text in ["", "a", "a 42-17", "z 42-17", "a x 1", "c 0-1", "c 42"] {

@@ -88,6 +88,35 @@ import Testing
         #expect(try await store.audit(sales: [sale]).sales[0].countDrift == 0)
     }
 
+    /// Redis gave the order's id out again: the client who cancels has another order in mind.
+    @Test(arguments: [0, 30]) @LoopActor func anothersOrderStays(price: Int64) async throws {
+        let fixture = try await Fixture()
+        let store = fixture.store
+        let sale = try await fixture.sale(price: price)
+        _ = try await store.charge(ClientID("c1")!, points: 30, reference: "r")
+        let order = AcceptedOrder.test(sale, 1)
+        let newcomer = AcceptedOrder.test(sale, 1, client: "other", ticket: 2)
+        #expect(try await store.commit([order]).count(.confirmed) == 1)
+        #expect(try await store.cancel(order.order, ifUnsettled: newcomer) == .notFound)
+        #expect(try await store.order(order.order)?.status == .confirmed)
+        #expect(try await store.balance(of: order.client) == 30 - price)
+        guard case .cancelled(_, newly: true) = try await store.cancel(order.order, ifUnsettled: order) else {
+            Issue.record("not cancelled")
+            return
+        }
+        #expect(try await store.cancel(order.order, ifUnsettled: newcomer) == .notFound)
+
+        // Nor does another's failure answer, nor is another's retry resolved.
+        let failed = AcceptedOrder.test(sale, 3, ticket: 1_000_001)
+        let late = AcceptedOrder.test(sale, 3, client: "other")
+        #expect(try await store.commit([failed]).count(.failed) == 1)
+        #expect(try await store.cancel(failed.order, ifUnsettled: late) == .notFound)
+        #expect(try await store.beginRetry(failed.order) != nil)
+        #expect(try await store.cancel(failed.order, ifUnsettled: late) == .notFound)
+        #expect(try await store.failedOrders(sale: sale, limit: 9).map(\.status) == [.retrying])
+        #expect(try await store.audit(sales: [sale]).sales[0].countDrift == 0)
+    }
+
     @Test(arguments: [0, 30]) @LoopActor func racingTheCommitter(price: Int64) async throws {
         let fixture = try await Fixture(committers: 2)
         let store = fixture.store

@@ -88,12 +88,14 @@ import Testing
 
         // Replayed while the cause is still there, it fails again; afterwards it commits, with another ticket.
         #expect(try await fixture.store.beginRetry(failed.order.order)?.status == .retrying)
-        #expect(try await fixture.store.beginRetry(failed.order.order) == nil)
         #expect(try await fixture.store.order(failed.order.order)?.status == .accepted)
-        #expect(try await fixture.store.commit([orders[612]]).count(.failed) == 1)
+        let again = AcceptedOrder.test(sale, 613, client: "poison", ticket: 1999, entry: 1001)
+        #expect(try await fixture.store.commit([again]).count(.failed) == 1)
+        #expect(try await fixture.store.failedOrders(sale: sale, limit: 10).map(\.status) == [.failed])
+        #expect(try await fixture.store.failedOrders(sale: sale, limit: 10).map(\.order) == [again])
         try await fixture.sql("alter table orders drop constraint no_poison")
         #expect(try await fixture.store.beginRetry(failed.order.order) != nil)
-        let replayed = AcceptedOrder.test(sale, 613, client: "poison", ticket: 2000)
+        let replayed = AcceptedOrder.test(sale, 613, client: "poison", ticket: 2000, entry: 1002)
         #expect(try await fixture.store.commit([replayed]).count(.confirmed) == 1)
         #expect(try await fixture.store.order(replayed.order)?.ticket == 2000)
         #expect(try await fixture.store.failedOrders(sale: sale, limit: 10).isEmpty)
@@ -136,6 +138,40 @@ import Testing
         #expect(settlements.count(.failed) == 5)
         #expect(settlements.filter { $0.status == .failed }.allSatisfy { $0.reason == "P0001" })
         #expect(try await fixture.store.failedOrders(sale: sale, limit: 1)[0].message.contains("unlucky"))
+    }
+
+    /// Whatever class the refusal has that is not the database's own trouble.
+    @Test(arguments: ["DB001", "54000", "0A000", "ZZ999"]) @LoopActor
+    func refusalOfAnyClassIsTheOrdersFault(code: String) async throws {
+        let fixture = try await Fixture(attempts: 1)
+        let sale = try await fixture.sale()
+        try await fixture.sql("create table code as select $1 as code", .text(code))
+        try await fixture.sql(
+            """
+            create function refuse() returns trigger language plpgsql as $$
+            begin
+                if new.ticket = 3 then
+                    raise exception 'refused' using errcode = (select c.code from code as c);
+                end if;
+                return new;
+            end $$
+            """)
+        try await fixture.sql("create trigger refuse before insert on orders for each row execute function refuse()")
+        let settlements = try await fixture.store.commit(AcceptedOrder.many(sale, 1...9))
+        #expect(settlements.count(.confirmed) == 8)
+        #expect(settlements.compactMap(\.reason) == [code])
+    }
+
+    @Test func whatIsTheDatabasesFault() {
+        for code in [
+            "08006", "25006", "40001", "40P01", "42P01", "42703", "42883", "53100", "55P03", "57014", "58030", "F0000",
+            "XX000",
+        ] {
+            #expect(DatabaseError(sqlstate: code, message: "").isTransient, "\(code)")
+        }
+        for code in ["22003", "23505", "P0001", "54000", "DB001", "0A000", "44000", ""] {
+            #expect(DatabaseError(sqlstate: code, message: "").isFaultOfData, "\(code)")
+        }
     }
 
     @Test @LoopActor func databasesOwnFaultIsThrown() async throws {

@@ -47,13 +47,13 @@ extension Timestamp {
 }
 
 extension AcceptedOrder {
-    /// The order of client `c<number>` with the ticket of the same number.
+    /// The order of client `c<number>` with the ticket of the same number, in the stream's entry of that number.
     static func test(
         _ sale: SaleID, _ sequence: Int64, client: String? = nil, ticket: Int64? = nil, slot: Int64 = 1,
-        epoch: Int64 = 0, key: String? = nil
+        epoch: Int64 = 0, key: String? = nil, entry: Int64? = nil
     ) -> AcceptedOrder {
         AcceptedOrder(
-            entry: "\(sequence)-0", order: OrderID(sale: sale, sequence: sequence),
+            entry: "\(entry ?? sequence)-0", order: OrderID(sale: sale, sequence: sequence),
             client: ClientID(client ?? "c\(sequence)")!, ticket: ticket ?? sequence, slot: slot,
             acceptedAt: .at(1_700_000_000_123 + sequence), epoch: epoch, key: key.flatMap { IdempotencyKey($0) })
     }

@@ -61,7 +61,10 @@ import Testing
         _ = try await store.charge(failed.client, points: 1000, reference: "s")
         #expect(try await store.commit([failed]).map(\.reason) == ["insufficient_points"])
         #expect(try await store.beginRetry(failed.order) != nil)
-        #expect(try await store.commit([failed]).count(.confirmed) == 1)
+        let retried = AcceptedOrder.test(
+            sale, failed.order.sequence, client: failed.client.rawValue, ticket: failed.ticket, slot: failed.slot,
+            entry: 1000)
+        #expect(try await store.commit([retried]).count(.confirmed) == 1)
         #expect(try await store.balance(of: failed.client) == 980)
         #expect(try await store.audit(sales: [sale]).sales[0].countDrift == 0)
     }

@@ -56,6 +56,41 @@ import Testing
         #expect(try await store.activeSales(endedWithinMilliseconds: 86_400_000).map(\.sale.id) == ids)
     }
 
+    @Test @LoopActor func activityOfAllTimes() async throws {
+        let fixture = try await Fixture()
+        let store = fixture.store
+        let (ancient, cancelled, recent) = (
+            try await fixture.sale(), try await fixture.sale(), try await fixture.sale()
+        )
+        _ = try await store.setWindow(window(.min, .min, version: 2), of: ancient)
+        _ = try await store.setWindow(window(1000, 2000, version: 2, cancelled: true), of: cancelled)
+        try await fixture.sql(
+            "update sales set window_changed_at = '1990-01-01' where id = $1", .integer(cancelled.rawValue))
+        for time in [.max, .max / 2, 1 << 53] as [Int64] {
+            #expect(
+                try await store.activeSales(endedWithinMilliseconds: time).map(\.sale.id)
+                    == [ancient, cancelled, recent])
+        }
+        #expect(try await store.activeSales(endedWithinMilliseconds: .min).isEmpty)
+        #expect(try await store.unreleased(limit: 9, olderThanMilliseconds: .max).isEmpty)
+        #expect(try await store.stalledRetries(olderThanMilliseconds: .max, limit: 9).isEmpty)
+    }
+
+    @Test @LoopActor func lastSequencesOfOrdersAndFailedOnes() async throws {
+        let fixture = try await Fixture(attempts: 1)
+        let store = fixture.store
+        let (one, two, none) = (
+            try await fixture.sale(), try await fixture.sale(quantity: 5), try await fixture.sale()
+        )
+        _ = try await store.commit([.test(one, 1), .test(one, 7), .test(one, 3), .test(two, 2), .test(two, 9)])
+        _ = try await store.beginRebuild(two)
+        let found = try await store.lastSequences(of: [none, two, one, SaleID(99), one])
+        #expect(found.count == 3)
+        #expect([one, two, none].map { found[$0]?.epoch } == [0, 1, 0])
+        #expect([one, two, none].map { found[$0]?.lastSequence } == [7, 9, 0])
+        #expect(try await store.lastSequences(of: []).isEmpty)
+    }
+
     @Test @LoopActor func olderWindowNeverReplacesANewer() async throws {
         let fixture = try await Fixture()
         let store = fixture.store

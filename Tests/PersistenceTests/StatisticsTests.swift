@@ -40,6 +40,43 @@ import Testing
         #expect(try await store.series(of: SaleID(99), interval: .second, limit: 2).isEmpty)
     }
 
+    /// A long history of many sales costs nothing when only the newest intervals are asked for.
+    @Test @LoopActor func seriesReadsNothingOld() async throws {
+        let fixture = try await Fixture()
+        try await fixture.sql(
+            """
+            insert into sale_counts (sale_id, at, counter, value)
+            select s, to_timestamp(1700000040 + n), 'requests', 1
+            from generate_series(0, 2999) as n, generate_series(1, 10) as s
+            """)
+        try await fixture.sql("analyze sale_counts")
+        // One session, which says what it has read when it is told to.
+        let store = try Store(
+            StoreConfiguration(connectionString: fixture.connectionString, poolSize: 1), log: .none)
+        store.start()
+        func read() async throws -> Int64 {
+            _ = try await store.pool.perform(Statement("select pg_stat_force_next_flush()"))
+            return try await store.pool.perform(
+                Statement(
+                    """
+                    select (
+                        (select sum(idx_tup_read) from pg_stat_user_indexes where relname = 'sale_counts')
+                        + (select seq_tup_read from pg_stat_user_tables where relname = 'sale_counts'))::bigint
+                    """))[0].first!.integer(0)
+        }
+        let before = try await read()
+        let points = try await store.series(of: nil, interval: .second, limit: 10)
+        let newest: Int64 = 1_700_000_040 + 2_999
+        let seconds = points.map { $0.at.milliseconds / 1000 }
+        #expect(seconds == Array(newest - 9...newest))
+        #expect(points.allSatisfy { $0.counts[.requests] == 10 })
+        let minutes = try await store.series(of: SaleID(3), interval: .minute, limit: 3)
+        #expect(minutes.map { $0.counts[.requests] } == [60, 60, 60])
+        #expect(try await store.series(of: nil, interval: .second, limit: 0).isEmpty)
+        #expect(try await read() - before < 1000)
+        await store.stop()
+    }
+
     @Test @LoopActor func momentsKeepTheFirstAndTheLast() async throws {
         let store = try await Fixture().store
         let sale = SaleID(1)

@@ -8,6 +8,8 @@ import Testing
 final class Buyer {
     let client: String
     private let frames = Journal<JSON>()
+    /// When each frame came, by the machine's clock.
+    private var arrivals: [Int64] = []
     private let closings = Journal<CloseReason>()
     private var socket: WebSocketClient?
     private var lastID: Int64 = 0
@@ -19,6 +21,7 @@ final class Buyer {
         let buyer = Buyer(client)
         let url = "ws" + shop.instances[instance].url.dropFirst("http".count) + "/ws"
         buyer.socket = try await WebSocketClient.connect(url) { bytes in
+            buyer.arrivals.append(EventLoop.wallMilliseconds)
             buyer.frames.add(JSON(parsing: bytes) ?? .text("not JSON: \(String(decoding: bytes, as: UTF8.self))"))
         } onClose: { reason in
             buyer.closings.add(reason)
@@ -48,6 +51,9 @@ final class Buyer {
 
     /// Every frame so far.
     var heard: [JSON] { frames.items }
+
+    /// When the first frame like this one came, in milliseconds since 1970.
+    func arrival(of frame: JSON) -> Int64? { frames.items.firstIndex(of: frame).map { arrivals[$0] } }
 
     /// The offsets of all outcomes, in the order in which they came.
     var offsets: [Int64] { frames.items.filter { $0["type"] != "connected" }.compactMap { $0["offset"].integer } }

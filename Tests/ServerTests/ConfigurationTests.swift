@@ -41,6 +41,8 @@ private func problems(_ changes: [String: String]) -> [String] {
 
     @Test(arguments: [
         ("DIBS_LISTEN", "8080"), ("DIBS_LISTEN", "127.0.0.1:70000"), ("DIBS_LISTEN", ":80"),
+        ("DIBS_LISTEN", "example.org:80"),
+        ("DIBS_LISTEN", "999.0.0.1:80"),
         ("DIBS_ADMIN_KEY", "short"), ("DIBS_ADMIN_KEY", "with spaces in between"), ("DIBS_REDIS_URL", "http://x"),
         ("DIBS_DATABASE_URL", "nonsense='"), ("DIBS_WORKERS", "0"), ("DIBS_WORKERS", "many"),
         ("DIBS_ROLES", "gateway,butler"), ("DIBS_LOG_LEVEL", "loud"), ("DIBS_RATE_LIMIT", "maybe"),

@@ -73,9 +73,11 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
                     "remaining": 3, "offset": 5,
                 ])
         #expect(
-            try decoded(ServerFrame.outcome(.order(order, .failed, ticket: 9, reason: "insufficient_points"), offset: 6))
+            try decoded(
+                ServerFrame.outcome(.order(order, .failed, ticket: 9, reason: "insufficient_points"), offset: 6))
                 == [
-                    "type": "order", "sale": 42, "order": "42-17", "status": "failed", "ticket": 9, "reason": "insufficient_points",
+                    "type": "order", "sale": 42, "order": "42-17", "status": "failed", "ticket": 9,
+                    "reason": "insufficient_points",
                     "offset": 6,
                 ])
     }

@@ -26,7 +26,7 @@ final class Shop {
     private(set) var instances: [DibsProcess] = []
     /// Every one that was ever started.
     private var processes: [DibsProcess] = []
-    private let environment: [String: String]
+    let environment: [String: String]
     /// What must never be in a log: keys, passwords, and every token that was made or given out.
     private var secrets: Set<String> = []
     private var issuer: TokenIssuer
@@ -80,14 +80,25 @@ final class Shop {
         for process in running {
             #expect(try await process.waitForExit() == ChildProcess.Exit(status: 0, signal: 0))
         }
+        await redis.kill()
         checkLogs()
+    }
+
+    /// Ends all that a failed test has left.
+    func abandon() async {
+        for process in processes { process.signal(SIGKILL) }
+        for process in processes { _ = try? await process.waitForExit() }
+        await redis.kill()
     }
 
     /// Every line of every log is a JSON object with the time, the level and the event, and tells no secret.
     func checkLogs() {
         let levels = Set(LogLevel.allCases.map(\.rawValue))
+        let names = /[{,]"([A-Za-z]+)":/
         for process in processes {
             for line in process.log.items {
+                let members = line.text.matches(of: names).map(\.output.1)
+                #expect(members.count >= 3 && Set(members).count == members.count, "\(line)")
                 #expect(Timestamp(rfc3339: line.json["time"].text ?? "") != nil, "\(line)")
                 #expect(levels.contains(line.json["level"].text ?? ""), "\(line)")
                 #expect(line.json["event"].text?.isEmpty == false, "\(line)")
@@ -132,8 +143,13 @@ func withShop(
         await Turnstile.shops.enter()
         defer { Turnstile.shops.leave() }
         let shop = try await Shop(decided)
-        try await body(shop)
-        try await shop.close()
+        do {
+            try await body(shop)
+            try await shop.close()
+        } catch {
+            await shop.abandon()
+            throw error
+        }
     }
 }
 

@@ -62,7 +62,9 @@ public final class Program {
     public func signal(_ signal: Int32) { process?.signal(signal) }
 
     /// Waits for its end, and until everything that it wrote is here.
-    public func waitForExit() async throws -> ChildProcess.Exit { try await exits.first("the program's end") { _ in true } }
+    public func waitForExit() async throws -> ChildProcess.Exit {
+        try await exits.first("the program's end") { _ in true }
+    }
 
     private func finishIfOver() {
         guard let exit, readers.allSatisfy(\.hasEnded) else { return }

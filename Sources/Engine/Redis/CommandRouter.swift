@@ -15,6 +15,9 @@ final class CommandRouter {
     /// Whether keys of different slots may be in one command.
     var takesSeveralSlots: Bool { true }
 
+    /// Whether a command about a key could be sent now.
+    func isReady(for key: String) -> Bool { connection(for: key).isReady }
+
     /// The connection to the server that has a key.
     private func connection(for key: String) -> RedisConnection { connection }
 

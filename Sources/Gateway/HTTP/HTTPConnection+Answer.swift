@@ -37,7 +37,9 @@ extension HTTPConnection {
     /// The delegate's answer is there. Runs outside of the library's callbacks.
     func finish(_ response: HTTPResponse, exchange: Int) {
         guard let wsi, self.exchange == exchange, phase == .handling, let head else { return }
-        let keepAlive = head.keepAlive && head.framing != .unsaid && !server.isDraining
+        let keepAlive =
+            head.keepAlive && head.framing != .unsaid && !server.isDraining
+            && server.configuration.keepsHTTPConnections
         let omitBody = head.request.method == .head || !response.mayHaveBody
         var first = response.encodeHead(version: head.version, keepAlive: keepAlive, date: HTTPDate.now)
         var written = response.body.count
@@ -55,7 +57,7 @@ extension HTTPConnection {
     /// Writes until the socket takes no more, and then waits for it; at the end goes on to the next request.
     ///
     /// The library is flow-controlled meanwhile, and so doesn't look at its sockets at all: its own wait for the socket
-    /// (`rops_handle_POLLIN_h1`, lib/roles/h1/ops-h1.c:612, returns before it serves POLLOUT) would never end, and without
+    /// (`rops_handle_POLLIN_h1`, lib/roles/h1/ops-h1.c:629, returns before it serves POLLOUT) would never end, and without
     /// flow control it would be woken all the time by whatever else the client sends. So the wait is ours, and no piece
     /// is larger than what a writable socket takes for certain.
     private func goOn() {
@@ -109,7 +111,7 @@ extension HTTPConnection {
         if !answer.closesAfter && !server.isDraining {
             enter(.waiting, seconds: server.configuration.idleHTTPSeconds)
             if lws_http_transaction_completed(wsi) == 0 {
-                // The library keeps its table for what the client has sent already, and lets go of it else.
+                // The library keeps the table of headers only when it has read more than the request already.
                 isPipelined = HeaderTable.isAttached(wsi)
                 lws_rx_flow_control(wsi, 1)
                 return

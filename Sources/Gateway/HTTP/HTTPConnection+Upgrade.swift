@@ -6,7 +6,14 @@ extension HTTPConnection {
     /// A request with the header Upgrade: the library asks before it goes on. 0 lets it; -1 ends the connection.
     func upgradeAsked(_ protocolName: UnsafeMutableRawPointer?) -> Int32 {
         guard let wsi, let protocolName, phase == .waiting else { return -1 }
-        let wanted = String(cString: protocolName.assumingMemoryBound(to: CChar.self)).lowercased()
+        let name = protocolName.assumingMemoryBound(to: CChar.self)
+        let wanted = String(cString: name).lowercased()
+        if wanted == "h2c" {
+            // An offer that we don't take (Java's client makes it with every first request). The library would; it
+            // compares this very text again after we return, finds nothing that it knows, and goes on with the request.
+            name.pointee = CChar(bitPattern: UInt8(ascii: "-"))
+            return 0
+        }
         exchange += 1
         let head: RequestHead
         do {

@@ -42,9 +42,9 @@ enum HeaderTable {
     }
 
     /// Whether the connection has a table: it has while a request is parsed, and no more once that has failed
-    /// (`bail_nuke_ah`, lib/roles/http/server/server.c:2277).
+    /// (`bail_nuke_ah`, lib/roles/http/server/server.c:2293).
     static func isAttached(_ wsi: OpaquePointer) -> Bool {
-        // lws_hdr_custom_copy empties the destination only when there is a table (parsers.c:636).
+        // lws_hdr_custom_copy empties the destination only when there is a table (parsers.c:616).
         var probe: CChar = 1
         let name: StaticString = "-:"
         lws_hdr_custom_copy(

@@ -39,11 +39,11 @@ struct RequestHead {
     ) throws(Unreadable) -> RequestHead {
         let (method, path) = try methodAndPath(wsi)
         let headers = headers(wsi, extraHeaders)
-        let version: HTTPVersion = isHTTP11(wsi) ? .http11 : .http10
+        let version = try version(wsi)
         if version == .http11 && lws_hdr_total_length(wsi, WSI_TOKEN_HOST) == 0 {
             throw .bad("HTTP/1.1 wants the header Host")
         }
-        // The library decides by the whole value (server.c:1482); we also look inside a list.
+        // The library decides by the whole value (server.c:1490); we also look inside a list.
         let connection = HeaderTable.value(wsi, WSI_TOKEN_CONNECTION)?.lowercased()
         let options = connection?.split(separator: ",").map { $0.trimmingSpaces } ?? []
         let keepAlive = (version == .http11 || connection == "keep-alive") && !options.contains("close")
@@ -65,10 +65,10 @@ struct RequestHead {
         guard let (method, token) = methods.first(where: { lws_hdr_total_length(wsi, $0.1) > 0 }) else {
             throw .bad("no method")
         }
-        // The library splits the path at & and ; as if it were a query (lib/roles/http/parsers.c:677).
+        // The library splits the path at & and ; as if it were a query (lib/roles/http/parsers.c:810).
         let pieces = HeaderTable.fragments(wsi, token)
         let bytes = Array(pieces.joined(separator: [UInt8(ascii: "&")]))
-        // A NUL gets through directly behind a slash (parsers.c:705), and elsewhere ends the connection.
+        // A NUL gets through directly behind a slash (parsers.c:845), and elsewhere ends the connection.
         guard bytes.first == UInt8(ascii: "/"), !bytes.contains(0), let path = String(validating: bytes, as: UTF8.self)
         else { throw .bad("the path is not a path in UTF-8") }
         return (method, path)
@@ -87,10 +87,15 @@ struct RequestHead {
         return query
     }
 
-    /// The library answers with 1.1 where the request's line ends in `HTTP/1.1` (server.c:1470).
+    /// An escaped line break in the path or the query ends the request's line for the library (parsers.c:1066), and what
+    /// follows becomes a header: the line is then without a version.
     @LoopActor
-    private static func isHTTP11(_ wsi: OpaquePointer) -> Bool {
-        HeaderTable.value(wsi, WSI_TOKEN_HTTP)?.hasPrefix("HTTP/1.1") == true
+    private static func version(_ wsi: OpaquePointer) throws(Unreadable) -> HTTPVersion {
+        switch HeaderTable.value(wsi, WSI_TOKEN_HTTP)?.trimmingSpaces {
+        case "HTTP/1.1": return .http11
+        case "HTTP/1.0": return .http10
+        default: throw .bad("the request's line has no version that is spoken here, or a line break in its path")
+        }
     }
 
     @LoopActor
@@ -108,7 +113,7 @@ struct RequestHead {
             default: return .none
             }
         }
-        // As strict as can be: the library's own reading is `atoll` of at most 31 characters (server.c:1450).
+        // As strict as can be: the library's own reading is `atoll` of at most 31 characters (server.c:1455).
         let digits = UInt8(ascii: "0")...UInt8(ascii: "9")
         guard (1...15).contains(length.utf8.count), length.utf8.allSatisfy({ digits.contains($0) }),
             let count = Int(length)

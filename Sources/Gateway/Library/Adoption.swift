@@ -11,7 +11,7 @@ enum Adoption {
     /// A request that nobody sent, with which each connection begins.
     ///
     /// The library tells us of a connection's end while we can still write (`HTTP_DROP_PROTOCOL`) only once the
-    /// connection completed a request (`protocol_bind_balance`, lib/core-net/close.c:433). With this one completed before
+    /// connection completed a request (`protocol_bind_balance`, lib/core-net/close.c:419). With this one completed before
     /// the first real one, a request that the library can't parse gets an answer, instead of a closed connection.
     private static let primer: StaticString = "GET / HTTP/1.1\r\n\r\n"
 

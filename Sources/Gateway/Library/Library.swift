@@ -78,8 +78,8 @@ final class Library {
         info.timeout_secs_ah_idle = headerSeconds
         info.keepalive_timeout = 3600
         info.connect_timeout_secs = 20
-        // Not nil: the library would take a proxy for its client connections from the environment.
-        let noProxy: StaticString = ""
+        // Not nil: the library would take a proxy for its client connections from the environment. Port 0 is none.
+        let noProxy: StaticString = "none:0"
         info.http_proxy_address = UnsafeRawPointer(noProxy.utf8Start).assumingMemoryBound(to: CChar.self)
         if isServer {
             info.options = UInt64(LWS_SERVER_OPTION_FALLBACK_TO_APPLY_LISTEN_ACCEPT_CONFIG)
@@ -135,7 +135,7 @@ private func makeProtocols(_ name: StaticString, receiveBytes: Int) -> UnsafeMut
 }()
 
 /// A header that never fits, so that the library cannot answer a bad request by itself with a page in HTML
-/// (`lws_return_http_status` fails in `lws_add_http_header_status`, lib/roles/http/header.c:277, and the connection is
+/// (`lws_return_http_status` fails in `lws_add_http_header_status`, lib/roles/http/header.c:330, and the connection is
 /// closed): `HTTPConnection` answers instead, with JSON. Our own answers don't go through that function.
 @LoopActor private let unsendableHeader: UnsafeMutablePointer<lws_protocol_vhost_options> = {
     let value = UnsafeMutablePointer<CChar>.allocate(capacity: Library.serviceBufferBytes + 1)

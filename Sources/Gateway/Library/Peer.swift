@@ -24,7 +24,7 @@ public class Peer {
     /// buffered: the library would send that, and then hang up without the frame.
     ///
     /// To return -1 from the event of a writable socket would not do: this build of the library closes twice then, of
-    /// which the second drops the frame that the first prepared (`_DEBUG`, lib/core-net/service.c:715).
+    /// which the second drops the frame that the first prepared (`_DEBUG`, lib/core-net/service.c:732).
     final func startClosing(_ reason: CloseReason) {
         guard let wsi else { return }
         var text = Array(reason.text.utf8.prefix(120))
@@ -38,7 +38,7 @@ public class Peer {
     final func kill(hard: Bool = false) {
         guard let wsi else { return }
         if hard || lws_partial_buffered(wsi) != 0 {
-            // An expired timer is the one way that drops what is buffered (lib/core-net/wsi-timeout.c:103).
+            // An expired timer is the one way that drops what is buffered (lib/core-net/wsi-timeout.c:114).
             lws_set_timeout(wsi, PENDING_TIMEOUT_USER_REASON_BASE, LWS_TO_KILL_ASYNC)
             lws_cancel_service(lws_get_context(wsi))
         } else {

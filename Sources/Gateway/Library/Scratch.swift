@@ -23,7 +23,7 @@ enum Scratch {
 
     /// Writes `payload` and tells whether the connection still lives. What the kernel doesn't take waits in the library,
     /// so a caller has to see that `lws_partial_buffered` is 0 first: a second write would break the framing
-    /// (`inside_frame`, lib/roles/ws/ops-ws.c:1840).
+    /// (`inside_frame`, lib/roles/ws/ops-ws.c:1884).
     static func write(_ wsi: OpaquePointer, _ payload: some Collection<UInt8>, _ kind: lws_write_protocol) -> Bool {
         let count = payload.count
         let room = room(count)

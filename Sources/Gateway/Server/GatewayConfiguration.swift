@@ -26,6 +26,10 @@ public struct GatewayConfiguration: Sendable {
     public var headerTimeoutSeconds = 10
     /// For the whole of a body.
     public var bodyTimeoutSeconds = 20
+    /// Whether a connection may carry one request after another. Turn it off behind a proxy that shares its connections
+    /// among clients: libwebsockets' parser joins a header whose name is the beginning of a known one, such as `X`, with
+    /// the header behind it (docs/gateway.md), so that the two may disagree about where a request ends.
+    public var keepsHTTPConnections = true
     /// Between two requests on one connection.
     public var idleHTTPSeconds = 60
     /// For a client to take a part of an answer.

@@ -7,7 +7,7 @@ import Model
 ///
 /// libwebsockets' own is not used: version 4.1.6 built for one thread, as Debian's is, never sets `SO_REUSEPORT`
 /// (lib/roles/http/server/server.c:245), spins when `accept` fails for lack of descriptors
-/// (lib/roles/listen/ops-listen.c:84), and can't be closed alone for a drain.
+/// (lib/roles/listen/ops-listen.c:92), and can't be closed alone for a drain.
 @LoopActor
 final class Listener {
     /// The port it listens on.

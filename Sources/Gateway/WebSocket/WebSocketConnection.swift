@@ -28,8 +28,6 @@ public final class WebSocketConnection: Peer {
 
     let server: GatewayServer
     private(set) var state = State.open
-    /// Whether a message is in the delegate's hands.
-    private var isReceiving = false
     /// Whether a close frame is still to be sent.
     private var isFrameOwed = false
     private var outbox: Box?
@@ -103,8 +101,10 @@ public final class WebSocketConnection: Peer {
     public func close(code: UInt16, _ text: String = "") {
         guard state == .open else { return }
         beginClosing(CloseReason(code: code, text: text, origin: .local))
-        // The event in hand ends with the close frame.
-        if !isReceiving { Turn.atEnd(.flush) { self.sendCloseFrame() } }
+        // Not within an event of its own: there the library wants -1, and then drops the rest of what it has read. It no
+        // longer finds the frames in what follows, takes that for a broken connection, and resets it before the client
+        // has read the close frame.
+        Turn.atEnd(.flush) { self.sendCloseFrame() }
     }
 
     /// Stops reading from the client, or goes on: the kernel's buffers, and then the client, do the waiting.
@@ -146,17 +146,15 @@ public final class WebSocketConnection: Peer {
     private func received(_ bytes: UnsafeRawBufferPointer) -> Int32 {
         guard state == .open, let wsi else { return 0 }
         heard()
-        isReceiving = true
-        defer { isReceiving = false }
         if lws_frame_is_binary(wsi) != 0 {
             close(.notText, "only text is spoken here")
-            return closeNow()
+            return 0
         }
         let limit = server.configuration.maxMessageBytes
         // With what the frame's header announces: nobody has to send it all to hear that it is too much.
         guard partial.count + bytes.count <= limit, lws_remaining_packet_payload(wsi) <= limit - partial.count else {
             close(.tooBig, "larger than \(limit) bytes")
-            return closeNow()
+            return 0
         }
         guard lws_is_final_fragment(wsi) != 0 else {
             partial.append(contentsOf: bytes)
@@ -170,7 +168,7 @@ public final class WebSocketConnection: Peer {
             partial = []
             server.delegate.received(message, on: self)
         }
-        return closeNow()
+        return 0
     }
 
     private func writable() -> Int32 {
@@ -196,15 +194,6 @@ public final class WebSocketConnection: Peer {
 
     /// Bytes for one connection before others get their turn.
     private static let writtenAtOnce = 65536
-
-    /// At the end of a received message: -1, with the close frame prepared, when the connection is to be closed.
-    private func closeNow() -> Int32 {
-        guard isFrameOwed, let wsi, let reason = reason?.reason, lws_partial_buffered(wsi) == 0 else { return 0 }
-        isFrameOwed = false
-        var text = Array(reason.text.utf8.prefix(120))
-        lws_close_reason(wsi, lws_close_status(UInt32(reason.code)), &text, text.count)
-        return -1
-    }
 
     /// Sends the close frame, unless the rest of a message has to go first: then the library tells when that is out.
     private func sendCloseFrame() {
@@ -260,7 +249,7 @@ public final class WebSocketConnection: Peer {
         } else if now - lastHeard >= Int64(server.configuration.pingAfterSeconds) * 1000 {
             deadline = now + Int64(server.configuration.pongTimeoutSeconds) * 1000
             // Where the socket takes nothing, the silence alone decides. The payload is needed: the library doesn't
-            // tell of an empty pong (lib/roles/ws/ops-ws.c, "PONG && !pmdrx.eb_in.len").
+            // tell of an empty pong (lib/roles/ws/ops-ws.c:591).
             if lws_partial_buffered(wsi) == 0 && !Scratch.write(wsi, "dibs".utf8, LWS_WRITE_PING) { broken() }
         }
     }

@@ -72,15 +72,20 @@ create table failed_orders (
     accepted_at timestamptz not null,
     epoch bigint not null,
     idempotency_key text collate "C",
+    -- The number of the stream's entry that failed. One that is not greater is a duplicate from before a retry.
+    entry bigint not null,
     reason text not null,
     message text not null,
     attempts bigint not null check (attempts > 0),
     status text collate "C" not null default 'failed' check (status in ('failed', 'retrying', 'resolved')),
     failed_at timestamptz not null default now(),
-    unique (sale_id, sequence)
+    -- When it was taken up again last.
+    retried_at timestamptz,
+    unique (sale_id, sequence),
+    check (status <> 'retrying' or retried_at is not null)
 );
 create index failed_orders_by_client on failed_orders (client_id, sale_id);
-create index failed_orders_retrying on failed_orders (sale_id) where status = 'retrying';
+create index failed_orders_retrying on failed_orders (retried_at) where status = 'retrying';
 
 create table accounts (
     client_id text collate "C" primary key check (length(client_id) between 1 and 64),

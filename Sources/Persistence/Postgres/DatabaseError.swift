@@ -16,9 +16,18 @@ public struct DatabaseError: Error, Hashable, Sendable, CustomStringConvertible 
         self.constraint = constraint
     }
 
-    /// Whether the data is at fault (classes 22 data exception, 23 integrity constraint violation, P0 raised by a
-    /// function or trigger): trying again without a change of data or rules will not help.
-    public var isFaultOfData: Bool { ["22", "23", "P0"].contains(sqlstate.prefix(2)) }
+    /// Whether the data is at fault: trying again without a change of data or rules will not help.
+    ///
+    /// That is everything that is not known to be the database's: a trigger may raise any code of its own, and what is
+    /// wrongly taken for the database's fault would be tried for ever, with all that waits behind it.
+    public var isFaultOfData: Bool {
+        !Self.classesOfDatabase.contains(String(sqlstate.prefix(2)))
+    }
+
+    /// 08 connection exception, 25 invalid transaction state (a server that only reads), 40 transaction rollback, 42
+    /// undefined or wrongly defined table, column or function, or a right that is missing, 53 insufficient resources, 55 object not in prerequisite
+    /// state, 57 operator intervention, 58 system error, F0 configuration file error, XX internal error.
+    private static let classesOfDatabase: Set = ["08", "25", "40", "42", "53", "55", "57", "58", "F0", "XX"]
 
     /// Whether the database is at fault, so that trying again may help.
     public var isTransient: Bool { !isFaultOfData }

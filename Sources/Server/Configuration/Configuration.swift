@@ -175,10 +175,14 @@ private struct EnvironmentReader {
     mutating func listen(_ name: String) -> (String, Int) {
         let value = value(name) ?? ""
         if let colon = value.lastIndex(of: ":"), let port = UInt16(value[value.index(after: colon)...]) {
-            let address = value[..<colon].trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
-            if !address.isEmpty { return (address, Int(port)) }
+            var address = value[..<colon].trimmingCharacters(in: CharacterSet(charactersIn: "[]"))
+            if address == "localhost" { address = "127.0.0.1" }
+            var bytes = in6_addr()
+            if inet_pton(AF_INET, address, &bytes) == 1 || inet_pton(AF_INET6, address, &bytes) == 1 {
+                return (address, Int(port))
+            }
         }
-        problems.append("\(name) must be address:port, as 127.0.0.1:8080 or [::]:8080")
+        problems.append("\(name) must be a numeric address and a port, as 127.0.0.1:8080 or [::]:8080")
         return ("127.0.0.1", 0)
     }
 

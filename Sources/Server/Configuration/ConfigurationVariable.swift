@@ -15,7 +15,7 @@ extension Configuration {
     public static let variables: [ConfigurationVariable] = [
         .init(
             name: "DIBS_LISTEN", defaultValue: "127.0.0.1:8080",
-            meaning: "address:port to serve on; port 0 takes a free one"),
+            meaning: "numeric address and port to serve on; port 0 takes a free one"),
         .init(
             name: "DIBS_REDIS_URL", defaultValue: "redis://127.0.0.1:6379",
             meaning: "redis://[:password@]host:port[/db] or unix:///path[?db=n]", isSecret: true),

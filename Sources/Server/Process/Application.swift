@@ -28,8 +28,8 @@ public final class Application {
         services = try Services(configuration, log: log)
         let name = "\(ProcessInfo.processInfo.hostName):\(getpid()):\(UInt32.random(in: 0 ... .max))"
         committer = Committer(
-            engine: services.engine, store: services.store, metrics: services.metrics, log: log, consumer: name,
-            batchSize: configuration.commitBatch)
+            engine: services.engine, store: services.store, directory: services.directory, metrics: services.metrics,
+            log: log, consumer: name, batchSize: configuration.commitBatch)
         hub = SessionHub(
             engine: services.engine, store: services.store, claims: services.claims, directory: services.directory,
             credentials: services.credentials,
@@ -37,7 +37,12 @@ public final class Application {
             limits: SessionLimits(
                 isOn: configuration.limitsRates, connectionsPerClient: configuration.maxConnectionsPerClient,
                 connectMilliseconds: configuration.connectSeconds * 1000),
-            epochs: ResumeEpochs(engine: services.engine, outcomeSeconds: configuration.outcomeSeconds), log: log)
+            epochs: ResumeEpochs(engine: services.engine, outcomeSeconds: configuration.outcomeSeconds),
+            outcomeSeconds: configuration.outcomeSeconds, log: log)
+        services.engine.onConnected = { [services, committer] isOtherRun in
+            if isOtherRun { services.directory.redisChanged() }
+            committer.lookEverywhereSoon()
+        }
         services.credentials.onRevoked = { [weak hub] in hub?.revoked($0) }
         frontend = Frontend(configuration: configuration, services: services, hub: hub)
     }
@@ -100,6 +105,7 @@ public final class Application {
             }
         }
         await services.engine.waitUntilConnected()
+        await services.directory.waitUntilVerified()
         guard stopping == nil else { return }
         await services.credentials.start()
         if roles.contains(.committer) { await committer.start() }
@@ -107,12 +113,14 @@ public final class Application {
             services.statistics.start()
             services.orders.startSweeping()
         }
+        guard stopping == nil else { return }
+        services.phase = .serving
         log(.info, "ready", ["roles": .init(roles.map(\.rawValue).sorted().joined(separator: ","))])
     }
 
     /// Stops accepting, tells clients to go elsewhere, finishes what is in flight, acknowledges, leaves.
     private func drain() async {
-        services.isDraining = true
+        services.phase = .draining
         let deadline = LoopTimer()
         deadline.start(after: configuration.drainSeconds * 1000 + 2000) { [log] in
             log(.error, "drain_took_too_long")

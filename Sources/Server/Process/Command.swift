@@ -109,7 +109,7 @@ public enum Command {
     @LoopActor
     private static func serve(_ configuration: Configuration, _ environment: [String: String]) async -> Int32 {
         var fields: [String: LogValue] = ["pid": .init(Int(getpid()))]
-        if let worker = environment["DIBS_WORKER"] { fields["worker"] = .text(worker) }
+        if let worker = environment["DIBS_WORKER"].flatMap({ Int($0) }) { fields["worker"] = .init(worker) }
         let log = Log.lines(from: configuration.logLevel, fields: fields)
         if configuration.workers > 1 {
             return await Supervisor(configuration, environment: environment, log: log).run()

@@ -71,6 +71,8 @@ final class Frontend: GatewayDelegate {
     }
 
     func closed(_ connection: WebSocketConnection, _ reason: CloseReason) {
+        // By a session, or by the gateway: for what is no text, too much, or too slow.
+        if reason.origin == .local { services.metrics.closed[reason.code, default: 0] += 1 }
         (connection.context as? Session)?.ended()
         connection.context = nil
     }

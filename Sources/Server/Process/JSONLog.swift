@@ -14,7 +14,10 @@ extension Log {
                 json.member("time", Timestamp(milliseconds: EventLoop.wallMilliseconds))
                 json.member("level", eventLevel.rawValue)
                 json.member("event", event)
-                for (name, value) in common.sorted(by: { $0.key < $1.key }) { json.logField(name, value) }
+                // One of each name: readers of JSON differ in which of two they take.
+                for (name, value) in common.sorted(by: { $0.key < $1.key }) where fields[name] == nil {
+                    json.logField(name, value)
+                }
                 for (name, value) in fields.sorted(by: { $0.key < $1.key }) { json.logField(name, value) }
             }
             let line = json.bytes + [UInt8(ascii: "\n")]

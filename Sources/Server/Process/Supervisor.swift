@@ -56,7 +56,7 @@ public final class Supervisor {
                 self?.ended(index, exit, lived: EventLoop.monotonicMilliseconds - startedAt)
             }
             workers[index] = worker
-            log(.info, "worker_started", ["worker": .init(index), "pid": .init(Int(worker.processID))])
+            log(.info, "worker_started", ["worker": .init(index), "workerPid": .init(Int(worker.processID))])
         } catch {
             log(.error, "worker_not_started", ["worker": .init(index), "error": .init("\(error)")])
             ended(index, ChildProcess.Exit(status: 1, signal: 0), lived: 0)

@@ -133,7 +133,7 @@ struct OperatorRoutes {
     }
 
     private func ready(_ context: RequestContext) async throws -> HTTPResponse {
-        guard !services.isDraining else { throw WireError(.unavailable, "draining") }
+        guard services.phase == .serving else { throw WireError(.unavailable, "\(services.phase)") }
         try await services.engine.ping()
         try await services.store.ping()
         return .result { $0.object { $0.member("status", "ready") } }

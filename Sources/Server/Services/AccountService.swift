@@ -16,14 +16,19 @@ final class AccountService {
 
     private let store: Store
     private let engine: Engine
+    private let credentials: CredentialsChecker
     private let issuer: TokenIssuer
     private let hasher: PasswordHasher
     private let tokenSeconds: Int64
     private let log: Log
 
-    init(store: Store, engine: Engine, issuer: TokenIssuer, hasher: PasswordHasher, tokenSeconds: Int64, log: Log) {
+    init(
+        store: Store, engine: Engine, credentials: CredentialsChecker, issuer: TokenIssuer, hasher: PasswordHasher,
+        tokenSeconds: Int64, log: Log
+    ) {
         self.store = store
         self.engine = engine
+        self.credentials = credentials
         self.issuer = issuer
         self.hasher = hasher
         self.tokenSeconds = tokenSeconds
@@ -60,6 +65,7 @@ final class AccountService {
     /// Refuses a token from now on, on every instance: durable first, then told.
     func signOut(tokenID: String, until: Timestamp) async throws {
         try await store.revoke(tokenID: tokenID, until: until)
+        credentials.revoke(tokenID, until)
         try await engine.revoke(tokenID: tokenID, until: until)
     }
 

@@ -47,7 +47,8 @@ final class ClaimService {
         case .repeated(let acceptance):
             metrics.claims["repeated", default: 0] += 1
             onAccepted?(acceptance)
-            return Accepted(acceptance: acceptance, isRepeated: true, offset: await tell(client, acceptance))
+            return Accepted(
+                acceptance: acceptance, isRepeated: true, offset: await offset(of: acceptance, client))
         case .refused(let refusal, let order):
             metrics.claims[refusal.rawValue, default: 0] += 1
             throw WireError(refusal, order: order)
@@ -57,6 +58,9 @@ final class ClaimService {
     }
 
     private func decide(_ claim: Claim, _ sale: SaleID) async throws(WireError) -> ClaimDecision {
+        // A Redis that was restarted, or took over from another, may have lost its latest writes: nothing is decided
+        // until that is known.
+        guard directory.isVerified else { throw .unavailable }
         do {
             return try await engine.claim(claim, on: sale)
         } catch {
@@ -66,9 +70,24 @@ final class ClaimService {
     }
 
     private func tell(_ client: ClientID, _ acceptance: Acceptance) async -> Int64? {
-        let outcome = Outcome.accepted(
-            order: acceptance.order, ticket: acceptance.ticket, remaining: acceptance.remaining)
-        return try? await engine.tell([(client: client, outcome: outcome)]).first
+        try? await engine.tell([(client: client, outcome: outcome(acceptance))]).first
+    }
+
+    /// Where the log has an answer that was given before; told now where it may not have been yet. One that is confirmed
+    /// was told, and if the log no longer has it, it must not come again as a new one.
+    private func offset(of acceptance: Acceptance, _ client: ClientID) async -> Int64? {
+        do {
+            if let offset = try await engine.offset(of: outcome(acceptance), for: client) { return offset }
+            let live = try await engine.liveOrders(of: client, in: acceptance.order.sale)
+            guard live.contains(where: { $0.order == acceptance.order && !$0.isConfirmed }) else { return nil }
+            return await tell(client, acceptance)
+        } catch {
+            return nil
+        }
+    }
+
+    private func outcome(_ acceptance: Acceptance) -> Outcome {
+        .accepted(order: acceptance.order, ticket: acceptance.ticket, remaining: acceptance.remaining)
     }
 }
 

@@ -12,6 +12,7 @@ import Persistence
 final class Committer {
     private let engine: Engine
     private let store: Store
+    private let directory: SaleDirectory
     private let metrics: Metrics
     private let log: Log
     private let consumer: String
@@ -20,18 +21,37 @@ final class Committer {
     private var salesSubscription: Subscription?
     private var dirty: Set<SaleID> = []
     private var running: Set<SaleID> = []
+    private var inHand: Set<InHand> = []
+    private var late: Set<SaleID> = []
+    private var sweepsUntilLookingEverywhere = 0
     private var isStopping = false
     private var whenIdle: [CheckedContinuation<Void, Never>] = []
     private let sweepTimer = LoopTimer()
     private var isSweeping = false
 
+    /// An entry of a stream that this process works on.
+    private struct InHand: Hashable {
+        let sale: SaleID
+        let entry: String
+
+        init(_ order: AcceptedOrder) {
+            sale = order.order.sale
+            entry = order.entry
+        }
+    }
+
     /// Sales that commit at the same time; each has one batch in flight.
     private static let parallelSales = 4
     private static let sweepMilliseconds: Int64 = 2000
+    private static let sweepsBetweenLookingEverywhere = 30
     /// Entries that a committer had for this long without settling are taken over by another.
     private static let takeOverIdleMilliseconds: Int64 = 5_000
 
-    init(engine: Engine, store: Store, metrics: Metrics, log: Log, consumer: String, batchSize: Int) {
+    init(
+        engine: Engine, store: Store, directory: SaleDirectory, metrics: Metrics, log: Log, consumer: String,
+        batchSize: Int
+    ) {
+        self.directory = directory
         self.engine = engine
         self.store = store
         self.metrics = metrics
@@ -76,8 +96,9 @@ final class Committer {
         defer { isSweeping = false }
         if let sales = try? await store.activeSales() {
             let active = Set(sales.map(\.sale.id))
-            for sale in active where subscriptions[sale] == nil { await follow(sale) }
-            for (sale, subscription) in subscriptions where !active.contains(sale) && !running.contains(sale) {
+            let late = await lateSales(besides: active)
+            for sale in active.union(late) where subscriptions[sale] == nil { await follow(sale) }
+            for (sale, subscription) in subscriptions where !active.contains(sale) && !late.contains(sale) {
                 subscription.cancel()
                 subscriptions[sale] = nil
             }
@@ -88,10 +109,28 @@ final class Committer {
         for sale in subscriptions.keys { markDirty(sale) }
     }
 
+    /// Looks at all sales there are with the next sweep: after a start, or when Redis is back.
+    func lookEverywhereSoon() { sweepsUntilLookingEverywhere = 0 }
+
+    /// Sales that ended a while ago and still have orders that nobody settled: no committer ran, or PostgreSQL was away.
+    private func lateSales(besides active: Set<SaleID>) async -> Set<SaleID> {
+        if sweepsUntilLookingEverywhere > 0 {
+            sweepsUntilLookingEverywhere -= 1
+            return late
+        }
+        guard let all = try? await store.activeSales(endedWithinMilliseconds: .max),
+            let positions = try? await engine.positions(of: all.map(\.sale.id).filter { !active.contains($0) })
+        else { return late }
+        late = Set(positions.filter { $0.value.unsettled > 0 }.keys)
+        sweepsUntilLookingEverywhere = Self.sweepsBetweenLookingEverywhere
+        return late
+    }
+
     private func takeOver(_ sale: SaleID) async {
         let orders = try? await engine.takeOverOrders(
             of: sale, consumer: consumer, idleMilliseconds: Self.takeOverIdleMilliseconds, count: batchSize)
-        guard let orders, !orders.isEmpty else { return }
+        // What this process has in hand itself, while PostgreSQL is away, is nobody's to take.
+        guard let orders = orders?.filter({ !inHand.contains(InHand($0)) }), !orders.isEmpty else { return }
         log(.warning, "orders_taken_over", ["sale": .init(sale), "orders": .init(orders.count)])
         await finish(orders)
     }
@@ -157,6 +196,8 @@ final class Committer {
     private func finish(_ orders: [AcceptedOrder]) async {
         var open = Dictionary(orders.map { ($0.entry, $0) }) { first, _ in first }
         var reports: [Task<Void, Never>] = []
+        inHand.formUnion(orders.map(InHand.init))
+        defer { inHand.subtract(orders.map(InHand.init)) }
         await withoutEnd("commit", orders.count) {
             try await self.store.commit(open.values.sorted { $0.order < $1.order }) { settlements in
                 for settlement in settlements { open[settlement.order.entry] = nil }
@@ -168,6 +209,8 @@ final class Committer {
 
     /// Tells clients what PostgreSQL decided, and settles it in Redis.
     private func report(_ settlements: [Settlement]) async {
+        // Redis gave an order's id twice: it has lost writes.
+        if settlements.contains(where: { $0.reason == "stale_epoch" }) { directory.verifySoon() }
         for settlement in settlements where settlement.status == .failed {
             log(
                 .warning, "order_failed",
@@ -176,7 +219,10 @@ final class Committer {
         let outcomes = settlements.flatMap { settlement in
             let order = settlement.order
             return [
-                (client: order.client, outcome: Outcome.accepted(order: order.order, ticket: order.ticket, remaining: nil)),
+                (
+                    client: order.client,
+                    outcome: Outcome.accepted(order: order.order, ticket: order.ticket, remaining: nil)
+                ),
                 (
                     client: order.client,
                     outcome: Outcome.order(

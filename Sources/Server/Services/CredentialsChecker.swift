@@ -25,7 +25,7 @@ final class CredentialsChecker {
     /// Called with each token that is revoked from now on.
     var onRevoked: (@LoopActor (String) -> Void)?
 
-    private static let refreshMilliseconds: Int64 = 60_000
+    private static let refreshMilliseconds: Int64 = 15_000
 
     init(_ credentials: Credentials, engine: Engine, store: Store, log: Log) {
         self.credentials = credentials
@@ -54,6 +54,15 @@ final class CredentialsChecker {
 
     /// Begins to hear of tokens that are logged out; returns when those so far are known, or could not be asked for.
     func start() async {
+        await refresh()
+        refreshTimer.start(after: Self.refreshMilliseconds, every: Self.refreshMilliseconds) { [weak self] in
+            guard let self else { return }
+            EventLoop.task { await self.refresh() }
+        }
+    }
+
+    private func follow() async {
+        guard subscription == nil else { return }
         do {
             subscription = try await engine.subscribeRevocations { [weak self] event in
                 guard let self else { return }
@@ -65,15 +74,11 @@ final class CredentialsChecker {
         } catch {
             log(.warning, "revocations_not_followed", ["error": .init("\(error)")])
         }
-        await refresh()
-        refreshTimer.start(after: Self.refreshMilliseconds, every: Self.refreshMilliseconds) { [weak self] in
-            guard let self else { return }
-            EventLoop.task { await self.refresh() }
-        }
     }
 
     /// Reads the list anew: from Redis, which is told of each first, and from PostgreSQL, which keeps it.
     private func refresh() async {
+        await follow()
         let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
         revoked = revoked.filter { $0.value > now }
         if let tokens = try? await engine.revokedTokens() { for (id, until) in tokens { revoke(id, until) } }
@@ -84,7 +89,8 @@ final class CredentialsChecker {
         }
     }
 
-    private func revoke(_ tokenID: String, _ until: Timestamp) {
+    /// Refuses a token from now on, on this process.
+    func revoke(_ tokenID: String, _ until: Timestamp) {
         guard revoked.updateValue(until, forKey: tokenID) == nil else { return }
         onRevoked?(tokenID)
     }

@@ -42,13 +42,11 @@ final class OrderService {
             // What Redis holds is true without PostgreSQL; that there is nothing is not known without it.
             guard !live.isEmpty else { throw error }
         }
-        for order in live where truth[order.order]?.status != .cancelled {
-            // A failed order that is replayed is live again; one that was given back is about to go.
-            if order.isConfirmed || truth[order.order]?.status != .confirmed {
-                truth[order.order] = ClaimTruth(
-                    status: order.isConfirmed ? .confirmed : .accepted, order: order.order, ticket: order.ticket,
-                    reason: nil)
-            }
+        // What PostgreSQL has decided stands: Redis' item may be about to go with it, or not be marked yet.
+        for order in live where truth[order.order].map({ $0.status == .accepted }) ?? true {
+            truth[order.order] = ClaimTruth(
+                status: order.isConfirmed ? .confirmed : .accepted, order: order.order, ticket: order.ticket,
+                reason: nil)
         }
         return truth.values.sorted { $0.order > $1.order }
     }
@@ -88,8 +86,16 @@ final class OrderService {
         guard !orders.isEmpty else { return }
         try await engine.release(
             orders.map { ReleasedOrder(order: $0.id, client: $0.client) }, status: .cancelled)
+        // With what came before: whoever decided or committed may not have told it yet, and would tell it after this.
         _ = try await engine.tell(
-            orders.map { (client: $0.client, outcome: Outcome.order($0.id, .cancelled, ticket: $0.ticket, reason: nil)) })
+            orders.flatMap { order in
+                var outcomes: [Outcome] = [.accepted(order: order.id, ticket: order.ticket, remaining: nil)]
+                if order.confirmedAt != nil {
+                    outcomes.append(.order(order.id, .confirmed, ticket: order.ticket, reason: nil))
+                }
+                outcomes.append(.order(order.id, .cancelled, ticket: order.ticket, reason: nil))
+                return outcomes.map { (client: order.client, outcome: $0) }
+            })
         try await store.markReleased(orders.map(\.id))
     }
 
@@ -97,23 +103,22 @@ final class OrderService {
     /// - Throws: `not_found` when it isn't a failed one, or the refusal.
     func retry(_ id: OrderID) async throws {
         guard let failed = try await store.beginRetry(id) else { throw WireError(.notFound, "no such failed order") }
-        let decision: RetryDecision
-        do {
-            decision = try await engine.retry(
-                failed.order.order, client: failed.order.client, key: failed.order.key)
-        } catch {
-            // Whether Redis took it is not known: if it did, the committer resolves it; if not, it can be tried again.
-            throw error
-        }
-        switch decision {
-        case .accepted, .alreadyLive:
-            log(.info, "order_retried", ["order": .init(id)])
+        log(.info, "order_retried", ["order": .init(id)])
+        try await proceed(failed)
+    }
+
+    /// The second half of a retry, in Redis, which may be done any number of times. When it throws an ``Outage``, the
+    /// sweep comes back to it.
+    private func proceed(_ failed: FailedOrder) async throws {
+        let id = failed.order.order
+        _ = try await directory.state(of: id.sale)
+        guard directory.isVerified else { throw WireError.unavailable }
+        switch try await engine.retry(id, client: failed.order.client, key: failed.order.key) {
+        case .accepted, .alreadyLive: break
         case .refused(let refusal):
             try await store.endRetry(id, failed: failed.reason)
             throw WireError(refusal)
-        case .unknownSale:
-            try await store.endRetry(id, failed: failed.reason)
-            throw WireError.unavailable
+        case .unknownSale: throw WireError.unavailable
         }
     }
 
@@ -131,8 +136,25 @@ final class OrderService {
 
     func stopSweeping() { sweepTimer.stop() }
 
+    /// Goes on with retries that began in PostgreSQL and that Redis may not have heard of.
+    private func resumeRetries() async throws {
+        for failed in try await store.stalledRetries(olderThanMilliseconds: 5000, limit: 100) {
+            do {
+                // Begun again, so that not every process goes on with it at once.
+                guard let begun = try await store.beginRetry(failed.order.order) else { continue }
+                try await proceed(begun)
+            } catch let refusal as WireError where refusal.code != .unavailable {
+                log(
+                    .warning, "retry_refused",
+                    ["order": .init(failed.order.order), "code": .init(refusal.code.rawValue)])
+            }
+        }
+    }
+
     private func sweep() async {
         do {
+            try await directory.reconcileWindows()
+            try await resumeRetries()
             let orders = try await store.unreleased(limit: 500, olderThanMilliseconds: 3000)
             guard !orders.isEmpty else { return }
             for sale in Set(orders.map(\.id.sale)) { _ = try await directory.state(of: sale) }

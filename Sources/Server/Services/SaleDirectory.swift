@@ -16,6 +16,11 @@ final class SaleDirectory {
     private var missing: [SaleID: Int64] = [:]
     private var rebuilding: [SaleID: Task<Result<Bool, any Error>, Never>] = [:]
 
+    /// Whether Redis is known not to be behind PostgreSQL. Until it is, no claim is decided.
+    private(set) var isVerified = false
+    private var verifying: Task<Void, Never>?
+    private var whenVerified: [CheckedContinuation<Void, Never>] = []
+
     private static let missingMilliseconds: Int64 = 1000
     private static let missingLimit = 10_000
 
@@ -23,6 +28,67 @@ final class SaleDirectory {
         self.engine = engine
         self.store = store
         self.log = log
+    }
+
+    /// Redis is reached, and is not the one that it was (a first connection counts): looks whether it lost writes.
+    func redisChanged() {
+        isVerified = false
+        verifySoon()
+    }
+
+    /// Returns when claims can be decided.
+    func waitUntilVerified() async {
+        guard !isVerified else { return }
+        await withCheckedContinuation { whenVerified.append($0) }
+    }
+
+    /// Compares Redis with PostgreSQL, until that works, and rebuilds sales of which Redis has lost writes.
+    func verifySoon() {
+        guard verifying == nil else { return }
+        verifying = EventLoop.task {
+            var backoff = Backoff(base: 20, cap: 500)
+            while true {
+                do {
+                    let run = self.engine.serverRun
+                    try await self.verify()
+                    // It may have been restarted once more meanwhile.
+                    guard run == self.engine.serverRun else { continue }
+                    self.isVerified = true
+                    for continuation in self.whenVerified { continuation.resume() }
+                    self.whenVerified = []
+                    break
+                } catch {
+                    self.log(.debug, "verification_waits", ["error": .init("\(error)")])
+                    await EventLoop.sleep(milliseconds: backoff.next())
+                }
+            }
+            self.verifying = nil
+        }
+    }
+
+    private func verify() async throws {
+        // PostgreSQL first: what it has came from Redis, which has gone on since, unless it has lost something.
+        let sales = try await store.activeSales().map(\.sale.id)
+        let stored = try await store.lastSequences(of: sales)
+        let live = try await engine.positions(of: sales)
+        for (sale, last) in stored {
+            guard let position = live[sale], position.epoch >= 0,
+                (position.epoch, position.lastSequence) < (last.epoch, last.lastSequence)
+            else { continue }
+            log(
+                .error, "redis_lost_writes",
+                [
+                    "sale": .init(sale), "redis": .init(position.lastSequence), "postgres": .init(last.lastSequence),
+                ])
+            try await rebuildLost(sale, epoch: last.epoch)
+        }
+    }
+
+    /// Rebuilds a sale that Redis still knows, but not all of.
+    private func rebuildLost(_ sale: SaleID, epoch: Int64) async throws {
+        let rebuilt = try await engine.rebuild(sale, ifOlderThan: epoch + 1) { try await self.store.beginRebuild(sale) }
+        // If not by us, by another process, in a newer epoch.
+        log(.warning, "sale_rebuilt", ["sale": .init(sale), "byThisProcess": .init(rebuilt ? 1 : 0)])
     }
 
     /// The sale as it stands.
@@ -52,7 +118,7 @@ final class SaleDirectory {
     /// Opens, closes or calls off a sale, in PostgreSQL and then in Redis.
     func apply(_ command: SaleCommand, to id: SaleID) async throws -> SaleState {
         // Another admin may change it at the same time: the version in PostgreSQL decides who was first.
-        for _ in 0..<5 {
+        for _ in 0..<20 {
             let state = try await state(of: id)
             guard let stored = try await store.sale(id) else { throw WireError(.notFound, "no such sale") }
             let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
@@ -66,10 +132,28 @@ final class SaleDirectory {
                 guard try await store.setWindow(window, of: id) == window else { continue }
                 log(.info, "sale_window_changed", ["sale": .init(id), "command": .init(command.rawValue)])
             }
-            if window != state.window { _ = try await engine.setWindow(window, of: id) }
-            return try await self.state(of: id)
+            // Redis may be rebuilding the sale from what PostgreSQL was before: then it is told again.
+            if window != state.window, try await !engine.setWindow(window, of: id) {
+                await EventLoop.sleep(milliseconds: 50)
+                continue
+            }
+            let changed = try await self.state(of: id)
+            guard changed.window.version >= window.version else { continue }
+            return changed
         }
         throw WireError.unavailable
+    }
+
+    /// Tells Redis of windows that it missed: an admin's command reaches PostgreSQL first, and whoever brought it there
+    /// may have died before Redis heard of it.
+    func reconcileWindows() async throws {
+        let stored = try await store.activeSales()
+        let live = try await engine.states(of: stored.map(\.sale.id))
+        for sale in stored {
+            guard let state = live[sale.sale.id], state.window.version < sale.window.version else { continue }
+            _ = try await engine.setWindow(sale.window, of: sale.sale.id)
+            log(.warning, "sale_window_reconciled", ["sale": .init(sale.sale.id)])
+        }
     }
 
     /// Rebuilds a sale that Redis doesn't know. Returns when Redis knows it.

@@ -19,8 +19,17 @@ final class Services {
     let auditor: Auditor
     let accounts: AccountService
     let credentials: CredentialsChecker
-    /// Set by SIGTERM: `readyz` says no, so that a load balancer looks elsewhere.
-    var isDraining = false
+    /// What `readyz` says, besides whether Redis and PostgreSQL answer.
+    enum Phase {
+        /// The schema may be older than the program.
+        case starting
+        case serving
+        /// After SIGTERM: a load balancer should look elsewhere.
+        case draining
+    }
+
+    /// Where the process is in its life.
+    var phase = Phase.starting
 
     init(_ configuration: Configuration, log: Log) throws {
         self.configuration = configuration
@@ -48,7 +57,8 @@ final class Services {
                 verifier: TokenVerifier(secret: configuration.jwtSecret)),
             engine: engine, store: store, log: log)
         accounts = AccountService(
-            store: store, engine: engine, issuer: TokenIssuer(secret: configuration.jwtSecret),
+            store: store, engine: engine, credentials: credentials,
+            issuer: TokenIssuer(secret: configuration.jwtSecret),
             hasher: PasswordHasher(), tokenSeconds: configuration.tokenSeconds, log: log)
     }
 

@@ -12,6 +12,8 @@ final class StatisticsService {
     private let log: Log
     private let timer = LoopTimer()
     private var flushing: Task<Void, Never>?
+    private var overallReports: [SeriesInterval?: (at: Int64, report: Task<Result<Report, any Error>, Never>)] = [:]
+    private static let overallMilliseconds: Int64 = 1000
     /// Seconds that are older than this, and stored, are dropped from Redis.
     private static let keepSeconds: Int64 = 60
 
@@ -73,9 +75,8 @@ final class StatisticsService {
         try await store.storeSeries(
             entries.filter { $0.counter.isCountedInRedis }
                 .map { SeriesEntry(sale: sale, second: $0.second, counter: $0.counter, value: $0.value) })
-        if let inspection = try await engine.inspect(sale) {
-            try await store.storeMoments(
-                sale, firstClaimAt: inspection.firstClaimAt, soldOutAt: inspection.soldOutAt)
+        if let tallies = try await engine.tallies(of: sale) {
+            try await store.storeMoments(sale, firstClaimAt: tallies.firstClaimAt, soldOutAt: tallies.soldOutAt)
         }
         let limit = EventLoop.wallMilliseconds / 1000 - Self.keepSeconds
         let old = entries.filter { $0.second < limit }
@@ -91,13 +92,13 @@ final class StatisticsService {
         var series: [SeriesPoint]?
     }
 
-    /// Statistics of one sale: Redis' counters while it can be asked, PostgreSQL's else.
+    /// Statistics of one sale, by Redis' live counters; the series by PostgreSQL.
     func report(on sale: SaleID, interval: SeriesInterval?) async throws -> Report {
-        let state = try await directory.state(of: sale)
-        guard let inspection = try await engine.inspect(sale) else { throw WireError.unavailable }
+        _ = try await directory.state(of: sale)
+        guard let tallies = try await engine.tallies(of: sale) else { throw WireError.unavailable }
         var report = Report(
-            counts: inspection.counts, remaining: state.remaining, firstClaimAt: inspection.firstClaimAt,
-            soldOutAt: inspection.soldOutAt)
+            counts: tallies.counts, remaining: tallies.remaining, firstClaimAt: tallies.firstClaimAt,
+            soldOutAt: tallies.soldOutAt)
         if let interval {
             await flush()
             report.series = try await store.series(of: sale, interval: interval, limit: 3600)
@@ -105,8 +106,24 @@ final class StatisticsService {
         return report
     }
 
-    /// Statistics of all sales together.
+    /// Statistics of all sales together, at most a second old: adding all of them up is work, and anybody may ask.
     func overall(interval: SeriesInterval?) async throws -> Report {
+        let now = EventLoop.monotonicMilliseconds
+        if let known = overallReports[interval], now - known.at < Self.overallMilliseconds {
+            return try await known.report.value.get()
+        }
+        let report = EventLoop.task { () -> Result<Report, any Error> in
+            do {
+                return .success(try await self.addUp(interval))
+            } catch {
+                return .failure(error)
+            }
+        }
+        overallReports[interval] = (now, report)
+        return try await report.value.get()
+    }
+
+    private func addUp(_ interval: SeriesInterval?) async throws -> Report {
         await flush()
         let stored = try await store.statistics(of: nil)
         let active = try await store.activeSales().map(\.sale.id)

@@ -24,6 +24,13 @@ final class ResumeEpochs {
         return "\(name).\(String(now.milliseconds / 1000, radix: 36))"
     }
 
+    /// An epoch that nothing can be resumed from.
+    /// - Throws: ``Outage`` while Redis was never reached.
+    func unusable() throws -> String {
+        guard let name = engine.dataEpoch else { throw Outage(.redis, "not connected yet") }
+        return "\(name).0"
+    }
+
     /// Whether offsets of that epoch still mean what they did.
     func isValid(_ epoch: String, at now: Timestamp) -> Bool {
         let parts = epoch.split(separator: ".", omittingEmptySubsequences: false)

@@ -25,7 +25,9 @@ final class Session {
     /// When the token ends; the session ends with it.
     private(set) var expiresAt = Timestamp(milliseconds: .max)
     private(set) var tokenID: String?
-    private(set) var watched: Set<SaleID> = []
+    /// The sales that are watched, each with the number of the `watch` that asked for it last.
+    private var watched: [SaleID: Int] = [:]
+    private var lastWatch = 0
 
     private var cursor = OutcomeCursor(sent: 0)
     /// The data set whose offsets the cursor counts.
@@ -45,15 +47,17 @@ final class Session {
 
     /// A text frame came.
     func received(_ bytes: [UInt8]) {
-        guard state != .ended, isWithinRate() else { return }
+        guard state != .ended else { return }
         let message: ClientMessage
         do {
             message = try ClientMessage.decode(bytes)
         } catch {
+            guard isWithinRate(error.id) else { return }
             hub.metrics.messages["malformed", default: 0] += 1
             fail(error.error, error.id)
             return
         }
+        guard isWithinRate(message.id) else { return }
         switch (message.type, state) {
         case ("connect", .anonymous): connect(message)
         case ("connect", _): fail(WireError(.badRequest, "type: this connection is connected already"), message.id)
@@ -77,19 +81,18 @@ final class Session {
         state = .ended
         presence?.remove(self)
         presence = nil
-        for sale in watched { hub.watches.remove(self, from: sale) }
-        watched = []
+        for sale in watched.keys { hub.watches.remove(self, from: sale) }
+        watched = [:]
     }
 
     /// Ends it from this side.
     func close(_ code: CloseCode, _ reason: String) {
         guard state != .ended else { return }
-        hub.metrics.closed[code.rawValue, default: 0] += 1
         connection.close(code, reason)
         ended()
     }
 
-    private func isWithinRate() -> Bool {
+    private func isWithinRate(_ id: MessageID?) -> Bool {
         guard hub.limits.isOn, !bucket.take(hub.limits.messages, now: EventLoop.monotonicMilliseconds) else {
             return true
         }
@@ -97,7 +100,7 @@ final class Session {
         if refusedMessages > hub.limits.refusedMessages {
             close(.rateLimited, "too many messages")
         } else {
-            fail(WireError(.rateLimited, "too many messages; wait a moment"), nil)
+            fail(WireError(.rateLimited, "too many messages; wait a moment"), id)
         }
         return false
     }
@@ -157,18 +160,32 @@ final class Session {
             state = .connected
             reply(ServerFrame.connected(client: client, epoch: epoch, offset: valid, recovered: true, id: id))
             lastTold = valid
-            perform(cursor.start(after: valid))
-            for outcome in outcomes { perform(cursor.received(outcome)) }
-            return
+            return perform(cursor.start(after: valid, outcomes))
         }
         // The truth is read after the log's end is known: what happens in between is told twice, but never not at all.
-        let truth = resume == nil ? [] : await hub.presentTruth(of: client)
+        let truth = resume == nil ? [] : try? await hub.presentTruth(of: client)
         guard state == .connecting else { return }
         state = .connected
-        reply(ServerFrame.connected(client: client, epoch: epoch, offset: last, recovered: false, id: id))
+        // Until the truth was told, the client must not be able to resume past it.
+        let good = truth == nil ? try hub.epochs.unusable() : epoch
+        reply(ServerFrame.connected(client: client, epoch: good, offset: last, recovered: false, id: id))
         lastTold = last
-        for outcome in truth { reply(ServerFrame.outcome(outcome, offset: nil)) }
+        for outcome in truth ?? [] { reply(ServerFrame.outcome(outcome, offset: nil)) }
         perform(cursor.start(after: last))
+        if truth == nil { EventLoop.task { await self.tellTruthLater(client) } }
+    }
+
+    /// Tells the present truth as soon as it can be known: an incomplete one would be taken for all there is.
+    private func tellTruthLater(_ client: ClientID) async {
+        var backoff = Backoff(base: 200, cap: 5000)
+        while state == .connected {
+            if let truth = try? await hub.presentTruth(of: client) {
+                guard state == .connected else { return }
+                for outcome in truth { reply(ServerFrame.outcome(outcome, offset: nil)) }
+                return
+            }
+            await EventLoop.sleep(milliseconds: backoff.next())
+        }
     }
 
     // MARK: outcomes
@@ -214,14 +231,11 @@ final class Session {
         while state == .connected {
             do {
                 let (last, outcomes) = try await hub.engine.outcomes(of: client, after: offset)
-                // The connection to Redis that answered has found out whose data these are.
                 guard state == .connected, countsAsBefore() else { return }
                 let (action, skipped) = cursor.read(outcomes, last: last)
-                if skipped {
-                    for outcome in await hub.presentTruth(of: client) {
-                        reply(ServerFrame.outcome(outcome, offset: nil))
-                    }
-                }
+                // A log that ends before what was sent has begun anew; one with a hole has been cut. The client resumes
+                // from what it has, finds it not recovered, and is told the present truth.
+                guard last >= offset, !skipped else { return close(.goingAway, "outcomes were lost here; reconnect") }
                 return perform(action)
             } catch {
                 await EventLoop.sleep(milliseconds: backoff.next())
@@ -287,18 +301,21 @@ final class Session {
 
     private func watch(_ message: ClientMessage) {
         guard let sale = watchable(message) else { return }
-        guard watched.contains(sale) || watched.count < hub.limits.watches else {
+        guard watched[sale] != nil || watched.count < hub.limits.watches else {
             return fail(WireError(.rateLimited, "too many sales watched on this connection"), message.id)
         }
-        watched.insert(sale)
+        lastWatch += 1
+        let watch = lastWatch
+        watched[sale] = watch
+        hub.watches.add(self, to: sale)
         EventLoop.task {
             do {
-                let state = try await self.hub.watches.add(self, to: sale)
+                let state = try await self.hub.watches.state(of: sale)
                 guard self.state == .connected else { return }
                 self.reply(ServerFrame.sale(state, at: self.hub.now, id: message.id))
             } catch {
-                self.watched.remove(sale)
-                self.hub.watches.remove(self, from: sale)
+                // Unless it was unwatched, or watched again, meanwhile.
+                if self.watched[sale] == watch { self.stopWatching(sale) }
                 guard self.state == .connected else { return }
                 self.fail(WireError(asWire: error), message.id)
             }
@@ -307,9 +324,7 @@ final class Session {
 
     private func unwatch(_ message: ClientMessage) {
         guard let sale = watchable(message) else { return }
-        watched.remove(sale)
-        hub.watches.remove(self, from: sale)
-        connection.unmark(Self.key(of: sale))
+        if watched[sale] != nil { stopWatching(sale) }
         EventLoop.task {
             do {
                 let state = try await self.hub.directory.state(of: sale)
@@ -320,6 +335,12 @@ final class Session {
                 self.fail(WireError(asWire: error), message.id)
             }
         }
+    }
+
+    private func stopWatching(_ sale: SaleID) {
+        watched[sale] = nil
+        hub.watches.remove(self, from: sale)
+        connection.unmark(Self.key(of: sale))
     }
 
     private func watchable(_ message: ClientMessage) -> SaleID? {

@@ -40,11 +40,13 @@ final class SessionHub {
     /// Sessions that have to send `connect`, oldest first: all have the same time for it.
     private var anonymous: [(session: Session, since: Int64)] = []
     private let sweepTimer = LoopTimer()
+    private let renewTimer = LoopTimer()
     private var sweeps = 0
 
     init(
         engine: Engine, store: Store, claims: ClaimService, directory: SaleDirectory, credentials: CredentialsChecker,
-        watches: WatchHub, metrics: Metrics, limits: SessionLimits, epochs: ResumeEpochs, log: Log
+        watches: WatchHub, metrics: Metrics, limits: SessionLimits, epochs: ResumeEpochs, outcomeSeconds: Int64,
+        log: Log
     ) {
         self.engine = engine
         self.store = store
@@ -57,6 +59,9 @@ final class SessionHub {
         self.epochs = epochs
         self.log = log
         sweepTimer.start(after: 500, every: 500) { [weak self] in self?.sweep() }
+        // A quarter of their life: two renewals may fail, and a log still lives for half of it, as a resume is good for.
+        let renewal = outcomeSeconds * 250
+        renewTimer.start(after: renewal, every: renewal) { [weak self] in self?.renewLogs() }
     }
 
     /// The moment, by this machine's clock.
@@ -68,12 +73,13 @@ final class SessionHub {
     /// A WebSocket was opened.
     func opened(_ connection: WebSocketConnection) -> Session {
         let session = Session(connection: connection, hub: self)
-        expectConnect(session)
+        anonymous.append((session, EventLoop.monotonicMilliseconds))
         return session
     }
 
-    /// Gives a session its time to send `connect`.
+    /// Gives a session its time to send `connect` once more.
     func expectConnect(_ session: Session) {
+        anonymous.removeAll { $0.session === session }
         anonymous.append((session, EventLoop.monotonicMilliseconds))
     }
 
@@ -89,6 +95,18 @@ final class SessionHub {
         if presences[presence.client] === presence { presences[presence.client] = nil }
     }
 
+    /// Keeps the logs of those who are connected: one that expires begins anew, and its client would not notice.
+    private func renewLogs() {
+        let clients = Array(presences.keys)
+        EventLoop.task {
+            do {
+                try await self.engine.renewLogs(of: clients)
+            } catch {
+                self.log(.warning, "logs_not_renewed", ["error": .init("\(error)")])
+            }
+        }
+    }
+
     /// Ends the sessions of a token that was logged out.
     func revoked(_ tokenID: String) {
         for presence in presences.values {
@@ -99,25 +117,21 @@ final class SessionHub {
     }
 
     /// What is true now of a client's claims, for one whose outcomes are no longer in the log.
-    func presentTruth(of client: ClientID) async -> [Outcome] {
+    /// - Throws: ``Outage``: a part of the truth would be taken for all of it.
+    func presentTruth(of client: ClientID) async throws -> [Outcome] {
         var truth: [OrderID: [Outcome]] = [:]
         // What the log still has knows of orders that PostgreSQL does not have yet.
-        if let (_, kept) = try? await engine.outcomes(of: client, after: 0) {
-            for outcome in kept {
-                switch outcome.outcome {
-                case .accepted(let order, _, _): truth[order, default: []].append(outcome.outcome)
-                case .order(let order, _, _, _): truth[order, default: []].append(outcome.outcome)
-                }
+        for kept in try await engine.outcomes(of: client, after: 0).outcomes {
+            switch kept.outcome {
+            case .accepted(let order, _, _), .order(let order, _, _, _): truth[order, default: []].append(kept.outcome)
             }
         }
-        do {
-            for order in try await store.orders(of: client, in: nil, limit: 200) {
-                truth[order.id] = [
-                    .order(order.id, order.status, ticket: order.ticket, reason: order.reason)
-                ]
-            }
-        } catch {
-            log(.warning, "present_truth_incomplete", ["error": .init("\(error)")])
+        for order in try await store.orders(of: client, in: nil, limit: 200) {
+            truth[order.id] = [
+                order.status == .accepted
+                    ? .accepted(order: order.id, ticket: order.ticket, remaining: nil)
+                    : .order(order.id, order.status, ticket: order.ticket, reason: order.reason)
+            ]
         }
         return truth.sorted { $0.key < $1.key }.flatMap { $0.value }
     }

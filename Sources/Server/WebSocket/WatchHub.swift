@@ -17,12 +17,16 @@ final class WatchHub {
     /// Sales that are watched.
     var count: Int { watches.count }
 
-    /// Lets a session watch a sale.
-    /// - Returns: The sale as it stands.
-    func add(_ session: Session, to sale: SaleID) async throws -> SaleState {
+    /// Lets a session watch a sale: from now on it is told of changes.
+    func add(_ session: Session, to sale: SaleID) {
         let watch = watches[sale] ?? Watch(sale: sale, engine: engine, directory: directory)
         watches[sale] = watch
         watch.add(session)
+    }
+
+    /// A sale as it stands; by whoever watches it, so that no change falls between the answer and the first push.
+    func state(of sale: SaleID) async throws -> SaleState {
+        guard let watch = watches[sale] else { return try await directory.state(of: sale) }
         return try await watch.current()
     }
 
@@ -80,7 +84,7 @@ private final class Watch {
 
     /// The state; subscribes first, so that no change falls between.
     func current() async throws -> SaleState {
-        if let state, subscription != nil { return state }
+        if let state, subscription != nil, !isReading { return state }
         let task =
             starting
             ?? EventLoop.task {
@@ -99,8 +103,9 @@ private final class Watch {
     private func start() async throws -> SaleState {
         let subscription = try await engine.subscribe(sale: sale) { [weak self] event in self?.heard(event) }
         guard !hasEnded else {
+            // Nobody watches any more; whoever asked still gets an answer.
             subscription.cancel()
-            throw WireError.unavailable
+            return try await directory.state(of: sale)
         }
         self.subscription = subscription
         do {
@@ -130,6 +135,7 @@ private final class Watch {
         }
     }
 
+    /// Reads the state again, until that works; meanwhile it is not known.
     private func readAnew() {
         guard !isReading else {
             readAgain = true
@@ -137,12 +143,21 @@ private final class Watch {
         }
         isReading = true
         EventLoop.task {
+            var backoff = Backoff(base: 100, cap: 2000)
             repeat {
                 self.readAgain = false
-                if let state = try? await self.directory.state(of: self.sale), state != self.state {
+                do {
+                    let state = try await self.directory.state(of: self.sale)
+                    backoff.reset()
+                    guard state != self.state else { continue }
                     self.state = state
                     self.watchClock()
                     self.changed()
+                } catch is WireError {
+                    // There is no such sale any more.
+                } catch {
+                    self.readAgain = true
+                    await EventLoop.sleep(milliseconds: backoff.next())
                 }
             } while self.readAgain && !self.hasEnded
             self.isReading = false

@@ -17,6 +17,8 @@ export function show(id) {
   let figures = null;
   let problem = null;
   let interval = "second";
+  /** The interval of the figures at hand, which may not be the chosen one yet. */
+  let answered = interval;
   const sale = () => (id === undefined ? undefined : sales.get(id));
   const title = () => (id === undefined ? t("admin.statistics") : sale()?.name ?? t("sale.serial", { id }));
 
@@ -46,8 +48,11 @@ export function show(id) {
 
   const asking = repeatedly(async () => {
     const where = id === undefined ? "api/statistics" : path`api/sales/${id}/statistics`;
-    const asked = call("GET", `${where}?interval=${interval}`);
-    [figures] = await Promise.all([asked, id === undefined ? null : sales.load(id)]);
+    const wanted = interval;
+    const asked = call("GET", `${where}?interval=${wanted}`);
+    const [answer] = await Promise.all([asked, id === undefined ? null : sales.load(id)]);
+    figures = answer;
+    answered = wanted;
   }, ASK_EVERY_MS, (error) => {
     problem = error;
     update();
@@ -56,7 +61,7 @@ export function show(id) {
   function update() {
     if (sale() && !head.firstChild) head.append(statusMark(sale), buyersLink(id), saleActions(sale));
     if (figures) {
-      chart.draw(figures.series ?? [], interval);
+      chart.draw(figures.series ?? [], answered);
       each(refusals, Object.entries(figures.refused ?? {}), ([code]) => code, refusalLine);
     }
     refresh(element);

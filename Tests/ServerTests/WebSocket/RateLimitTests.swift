@@ -1,0 +1,48 @@
+import EventLoop
+import Foundation
+import Gateway
+import TestServices
+import Testing
+
+/// Rates are limited unless that is turned off.
+@Suite struct RateLimitTests {
+    @Test func aConnectionThatTalksTooMuchIsToldAndThenEnded() async throws {
+        try await withShop(1, ["DIBS_RATE_LIMIT": "on"]) { shop in
+            let sale = try await shop.sale(5)
+            let buyer = try await Buyer.connect(shop, as: "ada")
+            for _ in 0..<400 { buyer.send(["type": "ping"]) }
+            let error = try await buyer.next(type: "error")
+            #expect(error["code"] == "rate_limited" && (error["retryAfter"].integer ?? 0) > 0)
+            // A claim that is over the rate is not decided, and not refused.
+            let claim = try await buyer.next("the answers") { _ in true }
+            #expect(claim["type"] != "result")
+            try await eventually("it may speak again") {
+                buyer.send(["type": "claim", "sale": .integer(sale), "key": "k"])
+                return (try? await buyer.next("a result", within: 300) { $0["type"] == "result" }) != nil
+            }
+            #expect(try await shop.truth(sale, "ada")["ticket"] == 1)
+            for _ in 0..<3000 { buyer.send(["type": "ping"]) }
+            let reason = try await buyer.closed()
+            #expect(reason.code == 4029)
+            // Others are not made to pay for it.
+            let other = try await Buyer.connect(shop, as: "ada")
+            #expect(try await other.ask(["type": "ping"])["type"] == "pong")
+        }
+    }
+
+    @Test func anAddressThatAsksTooMuchIsToldWhenToComeBack() async throws {
+        try await withShop(1, ["DIBS_RATE_LIMIT": "on"]) { shop in
+            // 5,000 at once and 1,000 a second are good; these come faster.
+            let socket = try HostileSocket.plain(shop)
+            let request = [UInt8]("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".utf8)
+            socket.send([UInt8](Array(repeating: request, count: 20_000).joined()))
+            try await eventually("it is too much") { socket.received.contains("\"rate_limited\"") }
+            let answers = socket.received.lowercased().components(separatedBy: "http/1.1 ")
+            let refused = try #require(answers.first { $0.hasPrefix("429 ") })
+            #expect(refused.contains("\r\nretry-after: 1\r\n"))
+            #expect(answers.filter { $0.hasPrefix("200 ") }.count >= 5000)
+            socket.cut()
+            try await eventually("it is good again") { try await shop.call(.get, "/healthz").status == 200 }
+        }
+    }
+}
