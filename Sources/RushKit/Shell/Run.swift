@@ -76,6 +76,8 @@ public struct Run {
         }
         let tally = try await crew.finish()
         display.end()
+        // A server that is full of them could not be asked anything.
+        crew.dismiss()
         if !truths.isEmpty { await ask(&truths, tally) }
         return try report(tally, truths, crew)
     }
