@@ -165,7 +165,7 @@ await_quiet() {
         idle=$(echo "$before $after" | awk '{
             half = NF / 2
             for (i = 1; i <= half; i++) all += $(half + i) - $i
-            print all > 0 ? int(100 * ($(half + 4) - $4) / all) : 100
+            print (all > 0 ? int(100 * ($(half + 4) - $4) / all) : 100)
         }')
         [ "$idle" -lt 85 ] || return 0
     done

@@ -75,11 +75,12 @@ struct WholeRunTests {
 
     @Test @LoopActor func aServerThatIsGoneIsNoSuccess() async throws {
         let place = try await Place()
-        let program = try rush("--buyers 40 --quantity 40 --rate 10 --timeout 3 --instances \(place.urls)")
+        let program = try rush("--buyers 40 --quantity 40 --rate 4 --timeout 6 --instances \(place.urls)")
         _ = try await program.errors.next("buyers that claim") { $0.contains("decided") }
         for instance in place.instances { instance.signal(SIGKILL) }
         #expect(try await program.waitForExit().status == 1)
-        #expect(program.output.items.contains { $0.hasPrefix("  FALSE every claim was answered") })
+        let said = program.output.items + program.errors.items
+        #expect(said.contains { $0.hasPrefix("  FALSE every claim was answered") }, "\(said.joined(separator: "\n"))")
     }
 
     @Test @LoopActor func wrongOptions() async throws {

@@ -40,11 +40,11 @@ final class Crew {
             let member = Member()
             members.append(member)
             guard let (ours, theirs) = Descriptors.pair() else { throw RushError("no sockets: errno \(errno)") }
-            defer { close(theirs) }
+            defer { Glibc.close(theirs) }
             member.channel = LineChannel(input: ours, output: ours) { [weak self, weak member] line in
                 if let member { self?.heard(line, from: member) }
             } onEnd: { [weak self, weak member] in
-                close(ours)
+                Glibc.close(ours)
                 if let member, member.tally == nil { self?.fail("a part of the run ended by itself") }
             }
             member.process = try ChildProcess(
@@ -106,6 +106,11 @@ final class Crew {
         var sum = Tally()
         for member in members { if let tally = member.tally { sum.add(tally) } }
         return sum
+    }
+
+    /// Sends all home; their connections end.
+    func dismiss() {
+        for member in members { member.channel?.close() }
     }
 
     private func all(within seconds: Int, _ holds: (Member) -> Bool) async throws -> Bool {

@@ -44,6 +44,9 @@ final class LineChannel {
         write()
     }
 
+    /// Ends it from this side, as when the other side is gone.
+    func close() { end() }
+
     /// Whether everything has left.
     var isFlushed: Bool { sent == unsent.count }
 

@@ -14,6 +14,8 @@ public struct Run {
     /// Does what the command line says, and returns the process's status.
     public static func main(_ arguments: [String]) async -> Int32 {
         let environment = ProcessInfo.processInfo.environment
+        // A part that is gone, or a reader of our output, is an error like any other and not our end.
+        signal(SIGPIPE, SIG_IGN)
         switch Command(arguments, environment: environment) {
         case .help:
             print(Command.helpText, terminator: "")
@@ -74,6 +76,8 @@ public struct Run {
         }
         let tally = try await crew.finish()
         display.end()
+        // A server that is full of them could not be asked anything.
+        crew.dismiss()
         if !truths.isEmpty { await ask(&truths, tally) }
         return try report(tally, truths, crew)
     }
