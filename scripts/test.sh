@@ -155,11 +155,7 @@ python_packages() {
 # --- The run --------------------------------------------------------------------------------------------------------
 
 swift build --build-tests
-# Swift Testing starts all tests at once; with a Redis, a PostgreSQL and several servers for many of them, two cores would
-# miss every deadline.
-SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=${SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH:-8}
-export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH
-part swift 480 swift test --skip-build --parallel
+part swift 500 scripts/swift-test.sh
 
 suites=
 for suite in Tests/Page/run.sh Tests/Conformance/*.sh; do
