@@ -90,8 +90,20 @@ public struct Run {
         }
         guard !options.sales.isEmpty else { return [try await api.register(name: "Rush \(name)", options)] }
         var sales: [ServerAPI.Sale] = []
+        try await awaitCalm()
         for id in options.sales { sales.append(try await api.sale(id)) }
         return sales
+    }
+
+    /// Waits until nobody's earlier order is on its way: confirmed during the run, it would count as one of ours.
+    private func awaitCalm() async throws {
+        let deadline = EventLoop.nanoseconds + 10_000_000_000
+        let ours = Set(options.sales)
+        while EventLoop.nanoseconds < deadline {
+            let flying = try await api.audit().sales.filter { ours.contains($0.sale.text) && $0.inFlight > 0 }
+            if flying.isEmpty { return }
+            await EventLoop.sleep(milliseconds: 100)
+        }
     }
 
     private func truth(of sale: ServerAPI.Sale) async throws -> SaleTruth {
