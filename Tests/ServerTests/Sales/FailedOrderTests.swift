@@ -62,6 +62,8 @@ import Testing
             let buyer = try await Buyer.connect(shop, as: "poison", on: 1)
             let order = try await buyer.claim(sale, key: "k")["order"]
             try await buyer.order("failed", in: sale)
+            // It is told first, and given back then.
+            try await shop.settled(sale)
             let path = "/api/failed-orders/\(order.text ?? "")/retry"
             // Its ticket goes to another, so that the replay takes a new one.
             #expect(try await shop.claim(sale, "other").ticket == 1)
@@ -114,6 +116,7 @@ import Testing
             #expect(try await shop.call(.get, "/api/failed-orders?sale=99999", as: .admin).result == [])
 
             // Four of the places are taken by others.
+            try await shop.settled(sale)
             for index in 0..<6 { #expect(try await shop.claim(sale, "c\(index)").status == 201) }
             try await shop.sql(Self.cure)
             async let one = shop.call(.post, "/api/failed-orders/retry", as: .admin, on: 0)

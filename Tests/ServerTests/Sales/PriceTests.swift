@@ -30,6 +30,8 @@ import Testing
 
             #expect(try await buyers[1].claim(sale)["outcome"] == "accepted")
             #expect(try await buyers[1].order("failed", in: sale)["reason"] == "insufficient_points")
+            // It is told first, and given back then.
+            try await shop.settled(sale)
             let truth = try await shop.truth(sale, "poor")
             #expect(truth["status"] == "failed" && truth["reason"] == "insufficient_points")
             #expect(try await self.balance(shop, "poor") == 0)
