@@ -5,6 +5,10 @@ public enum Outcome: Hashable, Sendable {
     case accepted(order: OrderID, ticket: Int64, remaining: Int64?)
     /// An order went on: `confirmed`, `failed` (with a reason) or `cancelled`.
     case order(OrderID, OrderStatus, ticket: Int64, reason: String?)
+    /// A waiting room let the client in, with this pass.
+    case admitted(RoomID, token: String, expiresAt: Timestamp)
+    /// A pass ran out.
+    case expired(RoomID, token: String)
 
     /// Names the outcome within its client's log, so that telling it twice adds nothing.
     ///
@@ -13,6 +17,8 @@ public enum Outcome: Hashable, Sendable {
         switch self {
         case .accepted(let order, let ticket, _): "a\(order):\(ticket)"
         case .order(let order, let status, let ticket, _): "\(Outcome.letter(status))\(order):\(ticket)"
+        case .admitted(_, let token, _): "g\(token)"
+        case .expired(_, let token): "t\(token)"
         }
     }
 
@@ -24,14 +30,28 @@ public enum Outcome: Hashable, Sendable {
         case .order(let order, let status, let ticket, let reason):
             reason.map { "\(Outcome.letter(status)) \(order) \(ticket) \($0)" }
                 ?? "\(Outcome.letter(status)) \(order) \(ticket)"
+        case .admitted(let room, let token, let expiresAt): "g \(room) \(token) \(expiresAt.milliseconds)"
+        case .expired(let room, let token): "t \(room) \(token)"
         }
     }
 
     /// An outcome from its compact form; nil when it isn't one, as a newer version's may be.
     public init?(encoded: some StringProtocol) {
         let parts = encoded.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false)
-        guard parts.count >= 3, let order = OrderID(parsing: parts[1]), let ticket = Int64(parts[2]) else { return nil }
+        guard parts.count >= 3 else { return nil }
         let rest = parts.count > 3 ? String(parts[3]) : nil
+        switch parts[0] {
+        case "g":
+            guard let room = RoomID(String(parts[1])), let expires = rest.flatMap({ Int64($0) }) else { return nil }
+            self = .admitted(room, token: String(parts[2]), expiresAt: Timestamp(milliseconds: expires))
+            return
+        case "t":
+            guard let room = RoomID(String(parts[1])) else { return nil }
+            self = .expired(room, token: String(parts[2]))
+            return
+        default: break
+        }
+        guard let order = OrderID(parsing: parts[1]), let ticket = Int64(parts[2]) else { return nil }
         switch parts[0] {
         case "a": self = .accepted(order: order, ticket: ticket, remaining: rest.flatMap { Int64($0) })
         case "c": self = .order(order, .confirmed, ticket: ticket, reason: nil)

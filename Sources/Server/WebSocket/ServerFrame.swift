@@ -32,6 +32,19 @@ enum ServerFrame {
                 if let reason { json.member("reason", reason) }
                 if let offset { json.member("offset", offset) }
             }
+        case .admitted(let room, let token, let expiresAt):
+            frame("admitted", id: id) { json in
+                json.member("room", room.rawValue)
+                json.member("token", token)
+                json.member("expiresAt", expiresAt)
+                if let offset { json.member("offset", offset) }
+            }
+        case .expired(let room, let token):
+            frame("expired", id: id) { json in
+                json.member("room", room.rawValue)
+                json.member("token", token)
+                if let offset { json.member("offset", offset) }
+            }
         }
     }
 
