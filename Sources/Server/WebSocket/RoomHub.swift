@@ -146,6 +146,10 @@ private final class RoomLine {
     private var holdAgain = false
     /// While numbers are being learned anew, what the map says of the old ones means nothing.
     private var isRenumbering = false
+    /// Redis may have lost changes, and count them anew: what is read next is true, even where it looks older.
+    private var isDoubtful = false
+    /// The last change that was heard since then.
+    private var heardSince: Int64 = 0
     private var hasEnded = false
     private let tick = LoopTimer()
     private var tickedAt: Int64 = .min
@@ -273,16 +277,32 @@ private final class RoomLine {
 
     private func read() async throws {
         let found = try await hub.rooms.directory.with(room) { try await self.hub.engine.snapshot(of: self.room) }
-        // Messages that came meanwhile may be newer.
-        if let map, map.event > found.map.event { return }
+        if isDoubtful {
+            isDoubtful = false
+            if heardSince > found.map.event { readAgain = true }
+        } else if let map, map.event > found.map.event {
+            // Messages that came meanwhile are newer.
+            return
+        }
         map = found.map
         summary = found.summary
     }
 
     private func heard(_ event: RoomEvent) {
         switch event {
-        case .renewed: synchronize()
+        case .renewed:
+            isDoubtful = true
+            heardSince = 0
+            synchronize()
         case .changed(let summary, let kind, let left):
+            if isDoubtful {
+                heardSince = summary.event
+                switch kind {
+                case .changed: return
+                case .closed: return closed()
+                case .drawn: return renumber()
+                }
+            }
             guard var known = map else { return }
             map = nil
             let applied = known.apply(event: summary.event, head: summary.head, next: summary.next, left: left)
@@ -371,10 +391,14 @@ private final class RoomLine {
                 // Redis may have lost the line, or this gateway was away for too long: the client stands in line again,
                 // in the order that is known here.
                 let joined = try await hub.rooms.join(client, room, holder: holder)
-                if case .waiting(let number, _) = joined.standing, let waiter = waiters[client] {
+                guard let waiter = waiters[client] else {
+                    hub.engine.away(client, room: room, holder: holder)
+                    continue
+                }
+                if case .waiting(let number, _) = joined.standing {
                     waiter.number = number
                     waiter.since = joined.summary.event
-                } else if let waiter = waiters[client] {
+                } else {
                     admitted(waiter)
                 }
             }
@@ -402,7 +426,7 @@ private final class RoomLine {
     private func tell() {
         let now = EventLoop.monotonicMilliseconds
         tickedAt = now
-        guard let map, !isRenumbering, !hasEnded else { return }
+        guard let map, !isRenumbering, !isDoubtful, !hasEnded else { return }
         var isAnyLate = false
         for waiter in waiters.values where waiter.number <= map.next && waiter.since <= map.event {
             guard let rank = map.rank(of: waiter.number) else {
