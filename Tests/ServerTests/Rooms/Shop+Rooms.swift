@@ -161,12 +161,12 @@ extension Buyer {
         }
     }
 
-    /// What it was told last of its place, as of the newest change of the line; nil when it no longer waits.
+    /// What it was told last of its place; nil when it no longer waits.
     func place(_ room: String) -> JSON? {
         var last: JSON?
         for frame in heard where frame["room"] == .text(room) {
             switch frame["type"].text {
-            case "joined", "rank": if (frame["seq"].integer ?? 0) >= (last?["seq"].integer ?? 0) { last = frame }
+            case "joined", "rank": last = frame
             case "admitted", "left": last = nil
             default: break
             }

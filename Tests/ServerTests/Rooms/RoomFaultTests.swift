@@ -1,0 +1,370 @@
+import EventLoop
+import Glibc
+import TestServices
+import Testing
+
+/// Processes die, freeze and come back; whoever waits keeps the place, and whoever is gone is let go in time.
+@Suite struct RoomFaultTests {
+    // MARK: Gateways
+
+    /// A gateway is killed with half of those who wait. Some come back elsewhere in time, some never.
+    @Test func aKilledGatewayTakesNobodyWithItWhoComesBack() async throws {
+        try await withShop(2) { shop in
+            let grace: Int64 = 4
+            try await shop.room("r", maxActive: 0, graceSeconds: grace)
+            let witness = try await LineWitness.watch("r", of: shop)
+            var line = try await line(of: shop, "r", 40)
+            let before = try #require(try await Int64(shop.redis("hget", "dibs:{room:r}", "event")))
+            try await witness.sees(before)
+            // The last beat was 300 ms ago, at most, unless the machine is busy.
+            let killedAt = EventLoop.wallMilliseconds
+            shop.instances[1].signal(SIGKILL)
+            for buyer in line where buyer.number % 2 == 1 { try await buyer.closed() }
+            for buyer in line where buyer.number % 4 == 1 {
+                let back = try await Buyer.connect(shop, as: buyer.client, on: 0, resume: buyer.position)
+                #expect(back.connected["recovered"] == true)
+                #expect(try await back.join("r")["rank"] == .integer(Int64(buyer.number + 1)))
+                line[buyer.number] = back
+            }
+            let rest = line.filter { $0.number % 4 != 3 }
+            try await Self.areTold(rest, shop, "r", on: [0])
+            let room = try await shop.inspect("r")
+            #expect(room.includes(["vanished": 10, "waiting": 30, "joined": 40]), "\(room)")
+            // All in one go, not before the grace was over; and at most a second after it, on a machine with time.
+            let after = witness.changes.values.filter { $0.event > before }
+            let lettingGo = try #require(after.filter { $0.waiting < 40 }.map(\.moment).min())
+            let letGo = try #require(after.filter { $0.waiting == 30 }.map(\.moment).min())
+            #expect(lettingGo >= killedAt + grace * 1000 - 1000, "after \(lettingGo - killedAt) ms")
+            #expect(letGo <= killedAt + grace * 1000 + 1000 + 5000, "after \(letGo - killedAt) ms")
+            for buyer in line { _ = witness.check(buyer, "r") }
+            // It comes back, and so do those who were away for too long: at the end.
+            _ = try await shop.instances[1].waitForExit()
+            try await shop.restart(1)
+            let late = try await Buyer.connect(shop, as: "c3", on: 1, resume: line[3].position)
+            #expect(try await late.join("r")["rank"] == 31)
+            witness.stop()
+        }
+    }
+
+    /// A gateway is frozen for so long that it is given up for dead, and goes on before the grace is over.
+    @Test func aFrozenGatewayHoldsItsClientsAgain() async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 0, graceSeconds: 4)
+            try await shop.room("probe", maxActive: 0, graceSeconds: 5)
+            let line = try await line(of: shop, "r", 30)
+            let number = shop.instances[1].log.items.last { $0.event == "gateway_numbered" }?.json["number"]
+            shop.instances[1].signal(SIGSTOP)
+            try await shop.instances[0].log.first("the other one is given up for dead") {
+                $0.event == "gateway_let_go" && $0.json["number"] == number
+            }
+            try await line[0].leave("r")
+            shop.instances[1].signal(SIGCONT)
+            try await shop.instances[1].log.first("another number") {
+                $0.event == "gateway_numbered" && $0.json["level"] == "warning"
+            }
+            // Somebody who only asks once, from now on, is let go when all of them would have been.
+            let probe = try await Buyer.connect(shop, as: "probe")
+            _ = try await shop.join("silent", "probe")
+            #expect(try await probe.join("probe")["rank"] == 2)
+            try await probe.ranked(1, "probe")
+            let room = try await shop.inspect("r")
+            #expect(room.includes(["waiting": 29, "vanished": 0, "left": 1, "joined": 30]), "\(room)")
+            let rest = Array(line[1...])
+            try await Self.areTold(rest, shop, "r")
+            for buyer in rest { #expect(!buyer.heard.contains { $0["type"] == "left" }) }
+            // Its connections are its own again: when one closes, the grace begins.
+            try await line[29].close()
+            try await eventually("whoever closed is let go") { try await shop.inspect("r")["waiting"] == 28 }
+        }
+    }
+
+    /// Both instances are replaced, one after the other.
+    @Test func aRollingRestartKeepsEveryPlace() async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 2, graceSeconds: 20)
+            let admitted = try await concurrently(2) { try await Buyer.connect(shop, as: "a\($0)", on: $0) }
+            var passes: [JSON] = []
+            for buyer in admitted { passes.append(try await buyer.join("r")["token"]) }
+            var line = try await line(of: shop, "r", 30)
+            for instance in 0..<2 {
+                let other = 1 - instance
+                let moving = instance == 0 ? line.filter { $0.number % 2 == 0 } : line
+                shop.instances[instance].signal(SIGTERM)
+                for buyer in moving {
+                    #expect(try await buyer.closed().code == 1001)
+                    let back = try await Buyer.connect(shop, as: buyer.client, on: other, resume: buyer.position)
+                    let joined = try await back.join("r")
+                    #expect(back.connected["recovered"] == true && joined["rank"] == .integer(Int64(buyer.number + 1)))
+                    line[buyer.number] = back
+                }
+                let exit = try await shop.instances[instance].waitForExit()
+                #expect(exit == ChildProcess.Exit(status: 0, signal: 0))
+                try await shop.restart(instance)
+            }
+            for (index, pass) in passes.enumerated() {
+                let back = try await Buyer.connect(shop, as: "a\(index)", on: 1 - index, resume: admitted[index].position)
+                #expect(try await back.join("r")["token"] == pass)
+            }
+            let room = try await shop.inspect("r", on: 1)
+            #expect(room.includes(["waiting": 30, "active": 2, "vanished": 0, "joined": 32, "left": 0]), "\(room)")
+            try await line[0].leave("r")
+            try await Self.areTold(Array(line[1...]), shop, "r")
+        }
+    }
+
+    // MARK: Redis
+
+    @Test func redisComesBackWithItsFile() async throws {
+        try await withShop(2, options: { $0.redis.isPersistent = true }) { shop in
+            try await shop.room("r", maxActive: 3, graceSeconds: 30)
+            let holders = try await concurrently(3) { try await Buyer.connect(shop, as: "h\($0)", on: $0 % 2) }
+            var passes: [String] = []
+            for holder in holders { passes.append(try await holder.join("r").pass()) }
+            let line = try await line(of: shop, "r", 30)
+            _ = try await shop.join("poller", "r")
+            let away = try await Buyer.connect(shop, as: "away")
+            #expect(try await away.join("r")["rank"] == 32)
+            try await away.close()
+            try await line[5].leave("r")
+
+            await shop.redis.kill()
+            let refused = try await Buyer.connectOrNot(shop, as: "late")
+            #expect(refused["type"] == "error" && refused["code"] == "unavailable", "\(refused)")
+            let join = try await line[0].join("r")
+            #expect(join["type"] == "error" && join["code"] == "unavailable", "\(join)")
+            #expect(try await shop.join("late", "r").code == "unavailable")
+            // Somebody goes whose place nobody can give up now.
+            try await line[9].close()
+            try await shop.redis.restart(keepingData: true)
+
+            try await eventually("both instances answer") {
+                for instance in 0..<2 where try await shop.standing("poller", "r", on: instance).status != 200 {
+                    return false
+                }
+                return true
+            }
+            #expect(try await shop.standing("poller", "r").result["rank"] == 30)
+            for (index, holder) in holders.enumerated() {
+                #expect(try await shop.standing("h\(index)", "r", on: index % 2).result["token"] == .text(passes[index]))
+                #expect(!holder.heard.contains { $0["type"] == "expired" })
+            }
+            // One instance may take a moment longer to hear what is said to its clients.
+            var back: [Buyer] = []
+            for (name, instance) in [("away", 1), ("c9", 0)] {
+                let buyer = try await Buyer.open(shop, on: instance, as: name)
+                try await eventually("\(name) is connected") {
+                    let answer = try await buyer.ask(["type": "connect", "token": .text(shop.token(name))])
+                    return answer["type"] == "connected"
+                }
+                back.append(buyer)
+            }
+            #expect(try await back[0].join("r")["rank"] == 31)
+            #expect(try await back[1].join("r")["rank"] == 9)
+            // And it goes on: all hear of it, whose connection never broke.
+            try await line[0].leave("r")
+            let rest = line[1...].filter { ![5, 9].contains($0.number) }
+            for buyer in rest {
+                let rank = Int64(buyer.number > 5 ? buyer.number - 1 : buyer.number)
+                try await eventually("\(buyer.client) is told \(rank)") { buyer.place("r")?["rank"] == .integer(rank) }
+            }
+            try await holders[0].leave("r")
+            try await line[1].admitted("r")
+            let room = try await shop.inspect("r")
+            #expect(room.includes(["active": 3, "vanished": 0, "left": 3]), "\(room)")
+        }
+    }
+
+    /// Nothing of it is left: everybody is sent to come back, and the line forms anew.
+    @Test func redisComesBackEmpty() async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 0)
+            // So that changes are counted from 0 again, far below where they were.
+            for index in 0..<30 { _ = try await shop.join("p\(index)", "r") }
+            let line = try await line(of: shop, "r", 20, after: 30)
+            await shop.redis.kill()
+            try await shop.redis.restart(keepingData: false)
+            let back = try await concurrently(line.count) { index in
+                #expect(try await line[index].closed().code == 1001)
+                let name = line[index].client
+                let buyer = try await Buyer.open(shop, on: index % 2, as: name)
+                try await eventually("\(name) waits again") {
+                    let answer = try await buyer.ask(["type": "connect", "token": .text(shop.token(name))])
+                    guard answer["type"] == "connected" || answer["code"] == "bad_request" else { return false }
+                    return try await buyer.join("r")["type"] == "joined"
+                }
+                return buyer
+            }
+            try await self.restingRanksAreTold(back, shop, "r")
+            #expect(try await shop.inspect("r")["waiting"] == 20)
+            let front = try #require(back.first { $0.place("r")?["rank"] == 1 })
+            try await front.leave("r")
+            try await self.restingRanksAreTold(back.filter { $0 !== front }, shop, "r")
+        }
+    }
+
+    /// The machine of Redis dies, and what was decided last is lost with it: those who are connected keep waiting, and
+    /// hear the ranks that they have now.
+    @Test func redisComesBackWithoutItsLastWrites() async throws {
+        try await withShop(2, options: { $0.redis.isPersistent = true }) { shop in
+            try await shop.room("r", maxActive: 0)
+            let line = try await line(of: shop, "r", 20)
+            let copy = try shop.redis.keepData()
+            for index in [2, 7, 11] { try await line[index].leave("r") }
+            let late = try await concurrently(6) { try await Buyer.connect(shop, as: "late\($0)", on: $0 % 2) }
+            for (index, buyer) in late.enumerated() {
+                #expect(try await buyer.join("r")["rank"] == .integer(Int64(index + 18)))
+            }
+            try await shop.redis.restart(asOf: copy)
+            // Those who had joined stand there as before, the others behind them.
+            try await eventually("all wait again") {
+                let room = try await shop.call(.get, "/api/rooms/r", as: .admin)
+                return room.status == 200 && room.result["waiting"] == 26
+            }
+            let waiting = line.filter { ![2, 7, 11].contains($0.number) } + late
+            try await self.restingRanksAreTold(waiting, shop, "r")
+            for buyer in line where ![2, 7, 11].contains(buyer.number) {
+                #expect(buyer.place("r")?["rank"] == .integer(Int64(buyer.number + 1)), "\(buyer.client)")
+            }
+            // And those that they have later.
+            try await line[0].leave("r")
+            try await late[0].leave("r")
+            try await self.restingRanksAreTold(waiting.filter { $0 !== line[0] && $0 !== late[0] }, shop, "r")
+        }
+    }
+
+    // MARK: Schedulers
+
+    /// A pass runs out and the next client is admitted by a scheduler that dies before it has told anybody. The next
+    /// scheduler tells both.
+    @Test func whatADeadSchedulerDecidedIsTold() async throws {
+        try await withShop(2, ["DIBS_ROLES": "gateway,committer"]) { shop in
+            let scheduler = try await shop.start(["DIBS_ROLES": "scheduler"])
+            try await shop.room("r", maxActive: 1, passSeconds: 2)
+            try await shop.room("s", maxActive: 1, passSeconds: 2)
+            let ada = try await Buyer.connect(shop, as: "ada", on: 0)
+            let bob = try await Buyer.connect(shop, as: "bob", on: 1)
+            let eve = try await Buyer.connect(shop, as: "eve", on: 0)
+            // It works while it lives; frozen, it does nothing.
+            for buyer in [ada, bob] { try await buyer.join("s") }
+            try await ada.expired("s")
+            try await bob.admitted("s")
+            shop.instances[scheduler].signal(SIGSTOP)
+            for (index, buyer) in [ada, bob, eve].enumerated() {
+                let answer = try await buyer.join("r")
+                #expect(index == 0 ? answer["type"] == "admitted" : answer["rank"] == .integer(Int64(index)))
+            }
+            let passes = (1...3).map { "00000000-0000-4000-8000-00000000000\($0)" }
+            var decided = ""
+            try await eventually("the pass has run out") {
+                decided = try await shop.callRedis("dibs_room_tick", "r", passes: passes)
+                return decided.contains("g bob")
+            }
+            #expect(decided.contains("t ada"), "\(decided)")
+            #expect(try await shop.redis("zcard", "dibs:{room:r}:outbox") == "2")
+            shop.instances[scheduler].signal(SIGKILL)
+            _ = try await shop.instances[scheduler].waitForExit()
+            // The line has moved, which is told to whoever still waits; the pass is not known to anybody.
+            try await eve.ranked(1, "r")
+            for buyer in [ada, bob] {
+                _ = try await buyer.ask(["type": "ping"])
+                #expect(!buyer.heard.contains { $0["room"] == "r" && ["expired"].contains($0["type"]) })
+            }
+            #expect(!bob.heard.contains { $0["token"] == .text(passes[0]) })
+
+            try await shop.restart(scheduler, ["DIBS_ROLES": "scheduler"])
+            let told = try await bob.admitted("r")
+            #expect(told["token"] == .text(passes[0]) && told["offset"].integer != nil, "\(told)")
+            try await ada.expired("r")
+            try await eventually("nothing is left to be told") {
+                try await shop.redis("zcard", "dibs:{room:r}:outbox") == "0"
+            }
+            // Once each, and in order; and the line goes on.
+            try await bob.expired("r")
+            try await eve.admitted("r")
+            for buyer in [ada, bob, eve] {
+                #expect(buyer.offsets == Array(1...Int64(buyer.offsets.count)), "\(buyer.heard)")
+                let told = buyer.heard.filter { $0["room"] == "r" && $0["type"] == "admitted" }
+                #expect(told.count == 1, "\(told)")
+            }
+        }
+    }
+
+    /// Two schedulers are killed and started again while a line moves by the clock: never more than the room allows,
+    /// nobody is forgotten, and the order is that of joining.
+    @Test func schedulersDieAndTheLineGoesOn() async throws {
+        try await withShop(2, ["DIBS_ROLES": "gateway,committer"]) { shop in
+            let schedulers = [
+                try await shop.start(["DIBS_ROLES": "scheduler"]), try await shop.start(["DIBS_ROLES": "scheduler"]),
+            ]
+            try await shop.room("r", maxActive: 3, passSeconds: 1)
+            let witness = try await LineWitness.watch("r", of: shop)
+            let line = try await concurrently(18) { try await Buyer.connect(shop, as: "c\($0)", on: $0 % 2) }
+            for buyer in line { try await buyer.join("r") }
+            for round in 0..<4 {
+                let victim = schedulers[round % 2]
+                // Not at once: the clock has to do something in between.
+                let before = witness.admissions.count
+                try await eventually("somebody is admitted") {
+                    witness.admissions.count > before || witness.admissions.count == line.count
+                }
+                shop.instances[victim].signal(SIGKILL)
+                _ = try await shop.instances[victim].waitForExit()
+                try await shop.restart(victim, ["DIBS_ROLES": "scheduler"])
+            }
+            for buyer in line {
+                try await buyer.expired("r")
+                #expect(buyer.offsets == [1, 2], "\(buyer.heard)")
+            }
+            #expect(witness.admissions.map(\.client) == line.map(\.client))
+            #expect(witness.changes.values.allSatisfy { $0.active <= 3 })
+            for buyer in line { _ = witness.check(buyer, "r") }
+            witness.stop()
+        }
+    }
+
+    // MARK: Help
+
+    /// So many clients `c0`, `c1`, … who wait in this order, on one instance and the other by turns.
+    @LoopActor
+    private func line(of shop: Shop, _ room: String, _ count: Int, after others: Int = 0) async throws -> [Buyer] {
+        let buyers = try await concurrently(count) { try await Buyer.connect(shop, as: "c\($0)", on: $0 % 2) }
+        for (index, buyer) in buyers.enumerated() {
+            #expect(try await buyer.join(room)["rank"] == .integer(Int64(others + index + 1)))
+        }
+        return buyers
+    }
+
+    /// Waits until everybody was told last what Redis says, wherever the line was counted anew.
+    @LoopActor
+    private func restingRanksAreTold(_ buyers: [Buyer], _ shop: Shop, _ room: String) async throws {
+        for (index, buyer) in buyers.enumerated() {
+            try await eventually("\(buyer.client) is told its rank", within: 20_000) {
+                let standing = try await shop.standing(buyer.client, room, on: index % 2)
+                let rank = standing.result["rank"]
+                return rank.integer != nil && buyer.place(room)?["rank"] == rank
+            }
+        }
+    }
+
+    /// Waits until those who wait, in this order, have been told their ranks, and Redis says the same.
+    @LoopActor
+    private static func areTold(_ line: [Buyer], _ shop: Shop, _ room: String, on instances: [Int] = [0, 1]) async throws {
+        for (index, buyer) in line.enumerated() {
+            let rank = JSON.integer(Int64(index + 1))
+            try await eventually("\(buyer.client) is told \(rank)") { buyer.place(room)?["rank"] == rank }
+            let standing = try await shop.standing(buyer.client, room, on: instances[index % instances.count])
+            #expect(standing.result["rank"] == rank, "\(buyer.client): \(standing.text)")
+        }
+    }
+}
+
+extension Buyer {
+    /// The number in a name like `c17`.
+    fileprivate var number: Int { Int(client.dropFirst()) ?? -1 }
+
+    /// Tries to connect; the answer, whatever it is.
+    fileprivate static func connectOrNot(_ shop: Shop, as client: String) async throws -> JSON {
+        let buyer = try await open(shop, as: client)
+        return try await buyer.ask(["type": "connect", "token": .text(shop.token(client))])
+    }
+}
