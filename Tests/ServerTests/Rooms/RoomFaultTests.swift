@@ -78,6 +78,33 @@ import Testing
         }
     }
 
+    /// A gateway is frozen beyond the grace. Its clients have lost their places; as they are still there when it goes on,
+    /// they stand in line again, behind the others, in their order; unless the room lets nobody in any more.
+    @Test(arguments: ["fifo", "reject"])
+    func aGatewayThatWasFrozenForTooLongBeginsAnew(ordering: String) async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 0, graceSeconds: 1)
+            let line = try await line(of: shop, "r", 20)
+            shop.instances[1].signal(SIGSTOP)
+            let (stay, frozen) = (line.filter { $0.number % 2 == 0 }, line.filter { $0.number % 2 == 1 })
+            try await Self.areTold(stay, shop, "r", on: [0])
+            #expect(try await shop.inspect("r").includes(["waiting": 10, "vanished": 10]))
+            try await shop.change("r", ["ordering": .text(ordering)])
+            shop.instances[1].signal(SIGCONT)
+            if ordering == "fifo" {
+                try await eventually("all wait again") { try await shop.inspect("r")["waiting"] == 20 }
+                try await Self.areTold(stay + frozen, shop, "r")
+            } else {
+                for buyer in frozen { try await buyer.left("r") }
+                #expect(try await shop.inspect("r").includes(["waiting": 10, "joined": 20]))
+                try await Self.areTold(stay, shop, "r")
+            }
+            // Both instances still follow.
+            try await stay[0].leave("r")
+            try await Self.areTold(Array(stay[1...]) + (ordering == "fifo" ? frozen : []), shop, "r")
+        }
+    }
+
     /// Both instances are replaced, one after the other.
     @Test func aRollingRestartKeepsEveryPlace() async throws {
         try await withShop(2) { shop in
@@ -102,13 +129,47 @@ import Testing
                 try await shop.restart(instance)
             }
             for (index, pass) in passes.enumerated() {
-                let back = try await Buyer.connect(shop, as: "a\(index)", on: 1 - index, resume: admitted[index].position)
+                let back = try await Buyer.connect(
+                    shop, as: "a\(index)", on: 1 - index, resume: admitted[index].position)
                 #expect(try await back.join("r")["token"] == pass)
             }
             let room = try await shop.inspect("r", on: 1)
             #expect(room.includes(["waiting": 30, "active": 2, "vanished": 0, "joined": 32, "left": 0]), "\(room)")
             try await line[0].leave("r")
             try await Self.areTold(Array(line[1...]), shop, "r")
+        }
+    }
+
+    /// A gateway dies with claims in its hands: every pass by which something was bought is spent all the same, and the
+    /// places are given on.
+    @Test func claimsOfAKilledGatewaySpendTheirPasses() async throws {
+        try await withShop(2) { shop in
+            let count = 24
+            try await shop.room("r", maxActive: Int64(count))
+            let sale = try await shop.sale(1000, in: "r")
+            let buyers = try await concurrently(count) { try await Buyer.connect(shop, as: "c\($0)", on: 1) }
+            let passes = try await concurrently(count) { try await buyers[$0].join("r").pass() }
+            let waiters = try await concurrently(count) { try await Buyer.connect(shop, as: "w\($0)", on: 0) }
+            for waiter in waiters { try await waiter.join("r") }
+            for (buyer, pass) in zip(buyers, passes) {
+                buyer.send(["type": "claim", "sale": .integer(sale), "token": .text(pass), "key": "k"])
+            }
+            try await buyers[0].next("a result") { $0["type"] == "result" }
+            shop.instances[1].signal(SIGKILL)
+            for buyer in buyers { try await buyer.closed() }
+            // Whatever was not decided is decided now; whatever was, is not decided again.
+            for (buyer, pass) in zip(buyers, passes) {
+                let answer = try await shop.claim(sale, buyer.client, pass: pass, key: "k", on: 0)
+                #expect([200, 201].contains(answer.status), "\(answer.text)")
+            }
+            for waiter in waiters { try await waiter.admitted("r") }
+            for buyer in buyers {
+                #expect(try await shop.standing(buyer.client, "r").result["status"] == "FINISHED")
+            }
+            let room = try await shop.inspect("r")
+            let all = JSON.integer(Int64(count))
+            #expect(room.includes(["spent": all, "active": all, "waiting": 0, "expired": 0]), "\(room)")
+            try await shop.expectBooks(sale, sold: Int64(count))
         }
     }
 
@@ -128,7 +189,8 @@ import Testing
             try await line[5].leave("r")
 
             await shop.redis.kill()
-            let refused = try await Buyer.connectOrNot(shop, as: "late")
+            let late = try await Buyer.open(shop, as: "late")
+            let refused = try await late.tryToConnect(token: shop.token("late"))
             #expect(refused["type"] == "error" && refused["code"] == "unavailable", "\(refused)")
             let join = try await line[0].join("r")
             #expect(join["type"] == "error" && join["code"] == "unavailable", "\(join)")
@@ -145,18 +207,14 @@ import Testing
             }
             #expect(try await shop.standing("poller", "r").result["rank"] == 30)
             for (index, holder) in holders.enumerated() {
-                #expect(try await shop.standing("h\(index)", "r", on: index % 2).result["token"] == .text(passes[index]))
+                let standing = try await shop.standing("h\(index)", "r", on: index % 2)
+                #expect(standing.result["token"] == .text(passes[index]))
                 #expect(!holder.heard.contains { $0["type"] == "expired" })
             }
             // One instance may take a moment longer to hear what is said to its clients.
             var back: [Buyer] = []
             for (name, instance) in [("away", 1), ("c9", 0)] {
-                let buyer = try await Buyer.open(shop, on: instance, as: name)
-                try await eventually("\(name) is connected") {
-                    let answer = try await buyer.ask(["type": "connect", "token": .text(shop.token(name))])
-                    return answer["type"] == "connected"
-                }
-                back.append(buyer)
+                back.append(try await Buyer.connectAtLast(shop, as: name, on: instance))
             }
             #expect(try await back[0].join("r")["rank"] == 31)
             #expect(try await back[1].join("r")["rank"] == 9)
@@ -185,13 +243,8 @@ import Testing
             try await shop.redis.restart(keepingData: false)
             let back = try await concurrently(line.count) { index in
                 #expect(try await line[index].closed().code == 1001)
-                let name = line[index].client
-                let buyer = try await Buyer.open(shop, on: index % 2, as: name)
-                try await eventually("\(name) waits again") {
-                    let answer = try await buyer.ask(["type": "connect", "token": .text(shop.token(name))])
-                    guard answer["type"] == "connected" || answer["code"] == "bad_request" else { return false }
-                    return try await buyer.join("r")["type"] == "joined"
-                }
+                let buyer = try await Buyer.connectAtLast(shop, as: line[index].client, on: index % 2)
+                try await eventually("\(buyer.client) waits again") { try await buyer.join("r")["type"] == "joined" }
                 return buyer
             }
             try await self.restingRanksAreTold(back, shop, "r")
@@ -348,7 +401,9 @@ import Testing
 
     /// Waits until those who wait, in this order, have been told their ranks, and Redis says the same.
     @LoopActor
-    private static func areTold(_ line: [Buyer], _ shop: Shop, _ room: String, on instances: [Int] = [0, 1]) async throws {
+    private static func areTold(
+        _ line: [Buyer], _ shop: Shop, _ room: String, on instances: [Int] = [0, 1]
+    ) async throws {
         for (index, buyer) in line.enumerated() {
             let rank = JSON.integer(Int64(index + 1))
             try await eventually("\(buyer.client) is told \(rank)") { buyer.place(room)?["rank"] == rank }
@@ -361,10 +416,4 @@ import Testing
 extension Buyer {
     /// The number in a name like `c17`.
     fileprivate var number: Int { Int(client.dropFirst()) ?? -1 }
-
-    /// Tries to connect; the answer, whatever it is.
-    fileprivate static func connectOrNot(_ shop: Shop, as client: String) async throws -> JSON {
-        let buyer = try await open(shop, as: client)
-        return try await buyer.ask(["type": "connect", "token": .text(shop.token(client))])
-    }
 }
