@@ -1,7 +1,8 @@
 -- dibs_room_hold: a gateway has connections of clients that wait: it holds their places from now on.
 --
 -- ARGV  … the gateway's number, clients
--- Reply { summary, then one word a client: w<number>:<rank> | p<token>:<expires> | n neither }
+-- Reply { summary, then one word a client: w<number>:<rank> | p<token>:<expires>
+--         | f it left, was sent home, or its pass has ended | n none of these: it may join anew }
 local function hold(keys, args)
     local room, at = open_room(keys, args)
     if not room then return '?' end
@@ -21,6 +22,11 @@ local function hold(keys, args)
         elseif passes[client] then
             local token, _, expires = pass_of(passes[client])
             word = 'p' .. token .. ':' .. decimal(expires)
+        else
+            local finished = redis.call('ZSCORE', room.finished_key, client)
+            if finished and tonumber(finished) % 1 == 0 or redis.call('HEXISTS', room.cleared_key, client) == 1 then
+                word = 'f'
+            end
         end
         reply[#reply + 1] = word
     end

@@ -243,10 +243,13 @@ local function keep(room, number, holder)
     end
 end
 
-local function finish(room, clients)
+-- Remembers clients that are done. Those who only showed no sign of life for too long have half a millisecond more: a
+-- gateway that has their connections may let them join anew, but nobody who left or used up a pass.
+local function finish(room, clients, have_vanished)
+    local moment = decimal(room.now) .. (have_vanished and '.5' or '')
     local list = {}
     for _, client in ipairs(clients) do
-        list[#list + 1] = decimal(room.now)
+        list[#list + 1] = moment
         list[#list + 1] = client
     end
     call_with('ZADD', room.finished_key, list)
@@ -348,7 +351,7 @@ local function sweep(room)
         end
     end
     if #finished > 0 then
-        finish(room, finished)
+        finish(room, finished, true)
         measure(room, 0, #finished)
     end
 end

@@ -354,6 +354,7 @@ private final class RoomLine {
             self.isReading = false
             self.isRenumbering = false
             if !self.hasEnded { self.changed() }
+            self.hub.removeIfEmpty(self)
         }
     }
 
@@ -372,25 +373,38 @@ private final class RoomLine {
 
     private func hold() async throws {
         let holder = await hub.heartbeat.current()
-        let clients = waiters.values.sorted { $0.number < $1.number }.map(\.client)
+        let held = waiters.values.sorted { $0.number < $1.number }.map { (waiter: $0, since: $0.since) }
+        let clients = held.map(\.waiter.client)
         let found = try await hub.rooms.directory.with(room) {
             try await self.hub.engine.hold(clients, room: self.room, holder: holder)
         }
-        for (client, standing) in zip(clients, found.standings) {
+        for (held, standing) in zip(held, found.standings) {
+            let client = held.waiter.client
             guard let waiter = waiters[client] else {
                 // It closed its connections meanwhile, when its place was not ours to give up yet.
                 hub.engine.away(client, room: room, holder: holder)
                 continue
             }
+            // It joined again meanwhile, by which more is known.
+            guard waiter === held.waiter, waiter.since == held.since else { continue }
             switch standing {
             case .waiting(let number, _):
                 waiter.number = number
                 waiter.since = found.summary.event
             case .admitted: admitted(waiter)
-            case .finished, .unknown, .rejected:
+            case .finished:
+                // It left elsewhere, was sent home, or came and went while nothing was heard here.
+                end(waiter, "left")
+            case .unknown, .rejected:
                 // Redis may have lost the line, or this gateway was away for too long: the client stands in line again,
                 // in the order that is known here.
-                let joined = try await hub.rooms.join(client, room, holder: holder)
+                let joined: (standing: RoomStanding, summary: RoomSummary)
+                do {
+                    joined = try await hub.rooms.join(client, room, holder: holder)
+                } catch let error as WireError where error.code == .rejected {
+                    end(waiter, "left")
+                    continue
+                }
                 guard let waiter = waiters[client] else {
                     hub.engine.away(client, room: room, holder: holder)
                     continue
