@@ -1,5 +1,6 @@
 import EventLoop
 import Foundation
+import Glibc
 import TestServices
 import Testing
 
@@ -129,6 +130,9 @@ import Testing
                 // Before they are back, some go, behind their backs as well, and one passes the head.
                 let leaving = [round, 38 - round * 5, 20 + round]
                 gone.formUnion(leaving)
+                try await eventually("both instances listen") {
+                    try await shop.redis("pubsub", "numsub", "dibs:{room:r}:events").hasSuffix("\n2")
+                }
                 async let killed = shop.redis("client", "kill", "type", "pubsub")
                 for index in leaving {
                     try await shop.callRedis("dibs_room_leave", "r", ["c\(index)"])
@@ -158,6 +162,73 @@ import Testing
             }
             for index in gone { #expect(buyers[index].offsets.isEmpty) }
             witness.stop()
+        }
+    }
+}
+
+/// What happens while an instance does not hear of it is found out afterwards.
+@Suite struct RoomDeafnessTests {
+    /// Instance 1 is frozen, and its connections are cut; so nothing that happens meanwhile comes to it.
+    @LoopActor
+    private func whileDeaf(_ shop: Shop, _ body: @LoopActor () async throws -> Void) async throws {
+        shop.instances[1].signal(SIGSTOP)
+        try await shop.cutConnections(false)
+        do {
+            try await body()
+            shop.instances[1].signal(SIGCONT)
+        } catch {
+            shop.instances[1].signal(SIGCONT)
+            throw error
+        }
+    }
+
+    /// Who has left by the other instance is not put into the line again; neither is who was admitted there, and bought.
+    @Test func whoWentIsNotPutInLineAgain() async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 0)
+            let sale = try await shop.sale(10, in: "r")
+            let line = try await concurrently(8) { try await Buyer.connect(shop, as: "c\($0)", on: 1) }
+            for buyer in line { try await buyer.join("r") }
+            let here = try await Buyer.connect(shop, as: "here", on: 0)
+            #expect(try await here.join("r")["rank"] == 9)
+            try await self.whileDeaf(shop) {
+                #expect(try await shop.leave("c3", "r").status == 204)
+                try await shop.change("r", ["maxActive": 1])
+                let pass = try await shop.standing("c0", "r").result.pass()
+                #expect(try await shop.claim(sale, "c0", pass: pass).status == 201)
+                #expect(try await shop.standing("c1", "r").result["status"] == "IN_PROGRESS")
+                try await here.ranked(6, "r")
+            }
+            try await line[3].left("r")
+            try await line[0].admitted("r")
+            try await line[1].admitted("r")
+            for (index, buyer) in ([2, 4, 5, 6, 7].map { line[$0] } + [here]).enumerated() {
+                try await eventually("\(buyer.client) is told its rank") {
+                    buyer.place("r")?["rank"] == .integer(Int64(index + 1))
+                }
+            }
+            #expect(try await shop.inspect("r").includes(["waiting": 6, "active": 1, "joined": 9, "left": 1]))
+            // But of its own accord it may come back.
+            #expect(try await line[3].join("r")["rank"] == 7)
+        }
+    }
+
+    /// The sale ends, and the line with it: nobody is let in, or stands in line again, because nobody is there to say so.
+    @Test func theEndOfTheSaleIsFoundOut() async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 1)
+            let sale = try await shop.sale(10, in: "r")
+            #expect(try await shop.join("front", "r").result["status"] == "IN_PROGRESS")
+            let line = try await concurrently(6) { try await Buyer.connect(shop, as: "c\($0)", on: 1) }
+            for buyer in line { try await buyer.join("r") }
+            try await self.whileDeaf(shop) {
+                try await shop.end(sale, "close")
+                #expect(try await shop.inspect("r")["waiting"] == 0)
+            }
+            for buyer in line { try await buyer.left("r") }
+            _ = try await shop.leave("front", "r")
+            let room = try await shop.inspect("r", on: 1)
+            #expect(room.includes(["waiting": 0, "active": 0, "joined": 7, "admitted": 1, "closed": 6]), "\(room)")
         }
     }
 }
