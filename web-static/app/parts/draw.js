@@ -1,6 +1,6 @@
 /** How the order of a `random` room comes about, with all that it takes to check it. Nothing for other rooms. */
 import { h, refresh } from "../dom.js";
-import { dateTime, number, t } from "../i18n.js";
+import { dateTime, t } from "../i18n.js";
 import { call, path } from "../rest.js";
 import { session } from "../stores/session.js";
 import { statusNow } from "../stores/sales.js";
@@ -10,9 +10,10 @@ const ASK_AGAIN_MS = 3_000;
 /** @param {() => import("../stores/sales.js").Sale} sale */
 export function drawDetails(sale) {
   if (!sale().room) return null;
-  /** @type {{ordering: string, seedSha256: string, seed: string | null, drawnAt: string | null,
-   *          participants: number | null} | null} */ let draw = null;
+  /** @type {{ordering: string, seedSha256: string, seed: string | null, drawnAt: string | null} | null} */ let draw = null;
   let askedAt = -Infinity;
+  /** What this browser computed itself, where it can: the seed's hash, and the buyer's own lot. */
+  let seedHash = "";
   let lot = "";
   const where = () => path`api/rooms/${sale().room}/draw`;
 
@@ -26,10 +27,12 @@ export function drawDetails(sale) {
   async function ask() {
     askedAt = performance.now();
     draw = await call("GET", where()).catch((error) => (error.isUndecided ? draw : { ordering: "unknown" }));
+    if (draw?.seed) seedHash = await digest(draw.seed);
     if (draw?.seed && session.user) lot = await digest(`${draw.seed}:${session.user.userId}`);
     refresh(element);
   }
 
+  const isAsPromised = () => seedHash === draw?.seedSha256;
   const row = (words, read) => h("div", { hidden: () => !read() },
     h("dt", {}, () => t(words)), h("dd", { translate: "no" }, () => read() ?? ""));
   const element = h("details", { class: "draw", id: "draw", hidden: () => !isShown() },
@@ -39,8 +42,8 @@ export function drawDetails(sale) {
       row("draw.seedSha256", () => draw?.seedSha256),
       row("draw.seed", () => draw?.seed),
       row("draw.drawnAt", () => draw?.drawnAt && dateTime(draw.drawnAt)),
-      row("draw.participants", () => draw?.participants && number(draw.participants)),
       row("draw.lot", () => lot)),
+    h("p", { id: "draw-check", hidden: () => !seedHash }, () => seedHash && t(isAsPromised() ? "draw.good" : "draw.bad")),
     h("p", {}, h("a", { href: () => where(), target: "_blank", rel: "noopener" }, () => t("draw.asJSON"))));
   return element;
 }

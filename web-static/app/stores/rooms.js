@@ -16,6 +16,7 @@
  * @property {number} admitted
  * @property {number} left by themselves
  * @property {number} vanished without a sign of life
+ * @property {number} closed sent home when the last sale ended
  * @property {number} expired passes that ran out
  * @property {number} noShow let in, and never came
  * @property {number} spent passes

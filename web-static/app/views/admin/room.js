@@ -2,20 +2,20 @@
 import { each, h, refresh } from "../../dom.js";
 import { dateTime, number, t, tCode } from "../../i18n.js";
 import { announce } from "../../parts/announce.js";
-import { form } from "../../parts/field.js";
+import { choice, form } from "../../parts/field.js";
 import { limitFields } from "../../parts/limits.js";
 import { figureWords, plot } from "../../parts/plot.js";
 import { gauge } from "../../parts/plot-kinds.js";
 import { problemWords } from "../../parts/problem.js";
 import { statusMark } from "../../parts/ticket.js";
 import { path } from "../../rest.js";
-import { rooms } from "../../stores/rooms.js";
+import { ORDERINGS, rooms } from "../../stores/rooms.js";
 import { sales } from "../../stores/sales.js";
 import { session } from "../../stores/session.js";
 import { adminPage, repeatedly } from "./page.js";
 
 const ASK_EVERY_MS = 1_000;
-const COUNTS = ["joined", "admitted", "spent", "expired", "noShow", "left", "vanished"];
+const COUNTS = ["joined", "admitted", "spent", "expired", "noShow", "left", "vanished", "closed"];
 
 /** @param {string} id */
 export function show(id) {
@@ -29,6 +29,9 @@ export function show(id) {
     return { chart, element: h("section", { class: "gauge", "data-gauge": name }, heading, chart.element) };
   });
   const limits = limitFields({});
+  /** Lots are drawn from a room's first day on, or never. */
+  const ordering = choice("ordering", { label: () => t("room.ordering") }, []);
+  let shownOrdering = null;
   const its = h("ul", { class: "lines" });
   const itsSales = () => sales.all.filter((sale) => sale.room === id);
 
@@ -45,13 +48,15 @@ export function show(id) {
     panel("counts", "room.counts", h("dl", { class: "figures figures--small" },
       COUNTS.map((name) => figure(name, (known) => number(known[name] ?? 0))))),
     panel("limits", "room.limits",
-      form({ fields: limits.fields, submit, class: "form form--grid form--even", action: () => t("room.change") })),
+      form({ fields: [...limits.fields, ordering], submit, class: "form form--grid form--even", action: () => t("room.change") })),
     h("section", { class: "panel", "aria-labelledby": "sales-title", hidden: () => itsSales().length === 0 },
       h("h2", { id: "sales-title" }, () => t("admin.sales")), its),
     drawPanel(room));
 
   async function submit() {
-    rooms.learn(await session.adminCall("PATCH", path`api/rooms/${id}`, { body: limits.read() }));
+    rooms.learn(await session.adminCall("PATCH", path`api/rooms/${id}`, {
+      body: { ...limits.read(), ordering: ordering.input.value },
+    }));
     limits.settle();
     announce(t("room.changed", { id }));
     update();
@@ -60,11 +65,20 @@ export function show(id) {
   function update() {
     if (isKnown()) {
       limits.show(room());
+      showOrdering(room().ordering);
       for (const { chart } of plots) chart.draw(rooms.series(id), "second");
     }
     each(its, itsSales(), (sale) => sale.id, (sale) => h("li", {},
       h("a", { href: `#/admin/sale/${encodeURIComponent(sale().id)}` }, () => sale().name), statusMark(sale)));
     refresh(element);
+  }
+
+  function showOrdering(now) {
+    if (now === shownOrdering) return;
+    shownOrdering = now;
+    const possible = now === "random" ? ["random"] : ORDERINGS.filter((name) => name !== "random");
+    ordering.offer(possible.map((name) => [name, () => t(`ordering.${name}`)]));
+    ordering.input.value = now;
   }
 
   const asking = repeatedly(() => rooms.load(id), ASK_EVERY_MS, (error) => {
