@@ -27,8 +27,11 @@ export function linePanel(sale, isShown) {
 
   async function askToLeave() {
     const { room } = sale();
-    const action = t("line.leave");
-    if (await confirmed({ title: t("line.leaveTitle"), body: t("line.leaveBody"), action })) await line.leave(room);
+    const isSure = await confirmed({
+      title: t("line.leaveTitle"), body: t("line.leaveBody"), action: t("line.leave"), keep: t("line.stay"),
+    });
+    if (!isSure) return;
+    await line.leave(room);
     document.querySelector("#claim")?.focus();
   }
 

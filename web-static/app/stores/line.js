@@ -58,7 +58,7 @@ class Line extends Signal {
 
   /** Joins the line of a sale's room. Never rejects: what came of it shows in the place. */
   async join(sale) {
-    this.#note(sale.room, { ...this.#stint(sale.room), sale: String(sale.id) });
+    this.#noteSale(sale);
     claims.forgetRefusal(sale.id);
     live.reconnect();
     await live.dibs?.join(sale.room).catch(() => {});
@@ -78,6 +78,7 @@ class Line extends Signal {
   async look(sale) {
     const { room } = sale;
     const userId = this.#userId;
+    if (this.of(room).state !== "out" && !this.#stint(room).sale) this.#noteSale(sale);
     if (!room || userId === null || live.state !== "connected" || this.#looked.has(room)) return;
     this.#looked.add(room);
     if (this.of(room).state !== "out") return;
@@ -100,6 +101,10 @@ class Line extends Signal {
     if (state === "waiting" && !isProvisional) this.#note(room, { start: Math.max(start ?? rank, rank), sale });
     else if (state !== "waiting") this.#note(room, { start: null, sale });
     this.tell();
+  }
+
+  #noteSale({ room, id }) {
+    this.#note(room, { ...this.#stint(room), sale: String(id) });
   }
 
   /** @returns {Stint} */

@@ -116,7 +116,7 @@ export function show(id) {
   update();
 
   return {
-    title: () => titleWords(sale()),
+    title: () => sale()?.name ?? t("sales.title"),
     element,
     close() {
       clearInterval(ticking);
@@ -124,15 +124,6 @@ export function show(id) {
       for (const stop of stops) stop();
     },
   };
-}
-
-/** The title of the tab is seen also while another tab is looked at. */
-function titleWords(sale) {
-  if (!sale) return t("sales.title");
-  const { name, room } = sale;
-  const place = line.of(room);
-  if (place.state === "admitted" && !place.isUsed) return t("line.tabTurn", { name });
-  return place.state === "waiting" && !place.isProvisional ? t("line.tabWaiting", { name, n: place.rank }) : name;
 }
 
 function facts(sale) {
