@@ -12,6 +12,8 @@ import { linePanel } from "./line-panel.js";
 import { openSignIn } from "./sign-in.js";
 
 const DAY_MS = 86_400_000;
+const HURRY_MS = 60_000;
+const LAST_MOMENT_MS = 15_000;
 const HAS_ENDED = new Set(["closed", "cancelled"]);
 
 /**
@@ -24,9 +26,9 @@ export function stub(sale, { points, onSignedIn }) {
   const now = () => outcomeOf(sale(), statusNow(sale()), claims.of(sale().id), session.user !== null, place());
   const isInLine = () => now().action === "line";
   /** Let in, and there is something that the pass can still be used for. */
-  const isTurn = () => place().state === "admitted" && ["claim", "again", "wait"].includes(now().action);
+  const isTurn = () => place().state === "admitted" && ["claim", "again", "wait", "asking"].includes(now().action);
 
-  const turn = h("h2", { class: "turn", id: "turn", tabindex: "-1", hidden: () => !isTurn() }, () => t("line.turn"));
+  const turn = h("h2", { class: "turn", id: "turn", tabindex: "-1", hidden: isTurnOver }, () => t("line.turn"));
   const number = h("p", { class: "stub__number", translate: "no",
     "data-empty": () => printed().includes("·"), "data-long": () => printed().length > 6,
     role: () => (isTurn() ? "timer" : null) },
@@ -48,6 +50,19 @@ export function stub(sale, { points, onSignedIn }) {
     "aria-busy": () => (now().action === "asking" ? "true" : null),
     onclick: press,
   }, () => buttonWords(now().action, sale(), place()));
+
+  /** The focus that the heading had goes to what is said instead. */
+  function isTurnOver() {
+    if (!isTurn() && document.activeElement?.id === "turn") outcome.focus({ preventScroll: true });
+    return !isTurn();
+  }
+
+  /** Spoken twice at most: the countdown itself would never end. */
+  function hurryWords() {
+    const left = isTurn() ? line.timeLeft(place()) : Infinity;
+    if (left > HURRY_MS) return "";
+    return t(left > LAST_MOMENT_MS ? "line.lastMinute" : "line.lastSeconds");
+  }
 
   /** The button goes when there is nothing more to ask for; the focus it had goes to the outcome. */
   function isGone() {
@@ -98,6 +113,7 @@ export function stub(sale, { points, onSignedIn }) {
     "data-turn": isTurn },
   turn,
   h("p", { class: "unseen", role: "alert" }, () => (isTurn() ? t("line.turn") : "")),
+  h("p", { class: "unseen", role: "status" }, hurryWords),
   h("p", { class: "eyebrow" }, title),
   h("div", { class: "stub__print" }, number, stamp),
   outcome,
