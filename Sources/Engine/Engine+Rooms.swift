@@ -66,7 +66,9 @@ extension Engine {
         _ client: ClientID, room: RoomID
     ) async throws(Outage) -> (wasThere: Bool, summary: RoomSummary)? {
         let parts = try await rooms.ask(.roomLeave, room, passes: 4) { $0.append(client.rawValue) }
-        guard let parts, parts.count >= 3, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else { return nil }
+        guard let parts, parts.count >= 3, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
+            return nil
+        }
         rooms.deliver(parts[1], of: room)
         return (parts[2].string != "n", summary)
     }
@@ -81,7 +83,9 @@ extension Engine {
             command.append(client.rawValue)
             command.append(asksItself ? 1 : 0)
         }
-        guard let parts, parts.count >= 2, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else { return nil }
+        guard let parts, parts.count >= 2, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
+            return nil
+        }
         return (RoomStanding(word: parts[1].string ?? ""), summary)
     }
 
@@ -144,7 +148,9 @@ extension Engine {
     /// - Throws: ``Outage``.
     public func snapshot(of room: RoomID) async throws(Outage) -> (summary: RoomSummary, map: LineMap)? {
         let parts = try await rooms.ask(.roomSnapshot, room, passes: 0, { _ in })
-        guard let parts, parts.count >= 3, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else { return nil }
+        guard let parts, parts.count >= 3, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
+            return nil
+        }
         let map = LineMap(
             event: summary.event, head: summary.head, next: summary.next, origin: parts[1].number ?? 0,
             gone: parts[2].bytes)
@@ -169,7 +175,9 @@ extension Engine {
     /// - Throws: ``Outage``.
     public func inspect(room: RoomID) async throws(Outage) -> RoomInspection? {
         let parts = try await rooms.ask(.roomInspect, room, passes: 0, { _ in })
-        guard let parts, parts.count >= 2, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else { return nil }
+        guard let parts, parts.count >= 2, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
+            return nil
+        }
         let fields = parts[1].fields
         func number(_ name: String) -> Int64 { fields[name].flatMap { Int64($0) } ?? 0 }
         let opens = number("opens")
@@ -296,6 +304,12 @@ extension Engine {
         }
         guard parts.first?.number == 1, parts.count >= 2 else { return nil }
         return parts[1].elements.compactMap { $0.string.map { ClientID(trusted: $0) } }
+    }
+
+    /// Keeps the draw ours while something else takes its time; false when it no longer is.
+    /// - Throws: ``Outage``.
+    public func keepDraw(_ room: RoomID, token: String) async throws(Outage) -> Bool {
+        try await draw(room, token, "k") { _ in }.first?.number == 1
     }
 
     /// Writes a part of the new line; false when the draw is no longer ours.

@@ -13,30 +13,34 @@ public struct WaitEstimate {
     public static func seconds(
         rank: Int64, waiting: Int64, pace: Pace, perMinute: Int64?, hasFreePlaces: Bool, now: Timestamp
     ) -> Int64? {
-        let limit = perMinute.map { Double($0) / 60 }
-        // What turns a weighed count into a rate; nil when no time has passed in which anything could be counted.
-        let memory = Pace.memoryMilliseconds
-        let age = Double(max(0, now.milliseconds - pace.at.milliseconds))
-        let measured = memory * (1 - exp(-Double(max(0, now.milliseconds - pace.from.milliseconds)) / memory)) / 1000
-        let scale = measured > 0 ? exp(-age / memory) / measured : nil
-
-        let admitted: Double
-        if let limit, hasFreePlaces {
-            admitted = limit
-        } else if let scale, pace.count >= 2 {
-            admitted = min(pace.admitted * scale, limit ?? .infinity)
-        } else {
-            return nil
-        }
-        guard admitted > 0 else { return nil }
+        let admitted = admissionsPerSecond(pace: pace, perMinute: perMinute, hasFreePlaces: hasFreePlaces, now: now)
+        guard let admitted, admitted > 0 else { return nil }
         let direct = Double(max(1, rank)) / admitted
-        let left = pace.left * (scale ?? 0)
+        let left = pace.left * (perSecond(pace, at: now) ?? 0)
         let gaveUp = left * direct / Double(max(1, rank, waiting))
         // Where nearly nobody gives up, the logarithm is its argument.
         let seconds = gaveUp > 1e-9 ? direct * log1p(gaveUp) / gaveUp : direct
         guard seconds <= longest else { return nil }
         // Not up for the rounding of the arithmetic itself.
         return max(1, Int64((seconds - 1e-6).rounded(.up)))
+    }
+
+    /// How many are admitted in a second, by the same rules; nil while nothing is measured.
+    public static func admissionsPerSecond(
+        pace: Pace, perMinute: Int64?, hasFreePlaces: Bool, now: Timestamp
+    ) -> Double? {
+        let limit = perMinute.map { Double($0) / 60 }
+        if let limit, hasFreePlaces { return limit }
+        guard pace.count >= 2, let perSecond = perSecond(pace, at: now) else { return nil }
+        return min(pace.admitted * perSecond, limit ?? .infinity)
+    }
+
+    /// What turns a weighed count of the pace into a rate; nil when no time has passed in which anything could be counted.
+    private static func perSecond(_ pace: Pace, at now: Timestamp) -> Double? {
+        let memory = Pace.memoryMilliseconds
+        let age = Double(max(0, now.milliseconds - pace.at.milliseconds))
+        let measured = memory * (1 - exp(-Double(max(0, now.milliseconds - pace.from.milliseconds)) / memory)) / 1000
+        return measured > 0 ? exp(-age / memory) / measured : nil
     }
 }
 

@@ -6,6 +6,7 @@
 --       r offset count  read: clients, without blanks       Reply { 1, clients }
 --       w position clients  write, from that position on (from 1)
 --                                                           Reply { 1 }
+--       k               keep the token                      Reply { 1 }
 --       e count         end: swap the lines                 Reply { 1, summary } or { 0 }
 -- Any step without the token: { 0 }.
 local PATIENCE = 10000
@@ -36,6 +37,8 @@ local function draw(keys, args)
             if redis.call('GETBIT', room.gone_key, bit) == 0 then clients[#clients + 1] = client end
         end
         return { 1, clients }
+    elseif step == 'k' then
+        return { 1 }
     elseif step == 'w' then
         local first = tonumber(args[at + 2])
         local clients, members = {}, {}
