@@ -20,6 +20,7 @@
  * @property {number | null} [estimatedSeconds] null while nobody can tell
  * @property {boolean} [isReachable] false: there is less left than clients before this one
  * @property {boolean} [isProvisional] true: lots will be drawn for the order; this rank is not the last word
+ * @property {boolean} [isAnew] true: a place that was had before was given up, and this is another, further back
  * @property {string} [token] the pass
  * @property {string} [expiresAt] when the pass runs out
  * @property {boolean} [isUsed] something was bought with it: it may be spent
@@ -114,9 +115,9 @@ export class Places {
   #next(room, place, frame) {
     switch (frame.type) {
       case "joined":
-        return place.state === "leaving" ? null : waiting(frame);
+        return place.state === "leaving" ? null : waiting(frame, place.isAnew || isBehind(frame, place));
       case "rank":
-        return place.state === "waiting" || place.state === "joining" ? waiting(frame) : null;
+        return place.state === "waiting" || place.state === "joining" ? waiting(frame, place.isAnew) : null;
       case "admitted":
         if (place.state === "leaving" || frame.token === this.#over.get(room)) return null;
         if (frame.token === place.token) return { ...place, expiresAt: frame.expiresAt };
@@ -142,6 +143,11 @@ export class Places {
 }
 
 /** @returns {Place} */
-function waiting({ rank, waiting, estimatedSeconds = null, reachable = true, provisional = false }) {
-  return { state: "waiting", rank, waiting, estimatedSeconds, isReachable: reachable, isProvisional: provisional };
+function waiting({ rank, waiting, estimatedSeconds = null, reachable = true, provisional = false }, isAnew = false) {
+  return { state: "waiting", rank, waiting, estimatedSeconds, isReachable: reachable, isProvisional: provisional, isAnew };
+}
+
+/** A place only ever moves to the front, but for a draw. Asking for it and getting one behind it: it was lost. */
+function isBehind(joined, { state, rank, isProvisional }) {
+  return state === "waiting" && !isProvisional && joined.rank > rank;
 }

@@ -263,7 +263,7 @@ function checks({ Dibs, connect, mayReconnect }, { OutcomeLog }, { Places }) {
     placesInOrder() {
       const line = places(joined, { type: "rank", rank: 3, waiting: 31, estimatedSeconds: 9, reachable: false });
       same(line.of("main"), { state: "waiting", rank: 3, waiting: 31, estimatedSeconds: 9, isReachable: false,
-        isProvisional: false }, "in line");
+        isProvisional: false, isAnew: false }, "in line");
       line.hear(admitted);
       line.hear({ type: "rank", room: "main", rank: 1, waiting: 29 });
       same(line.of("main").token, "p1", "a late rank takes no pass away");
@@ -272,6 +272,15 @@ function checks({ Dibs, connect, mayReconnect }, { OutcomeLog }, { Places }) {
       line.hear({ type: "expired", room: "main", token: "p1" });
       same(line.of("main"), { state: "out", reason: "expired" }, "this one ran out");
       same([line.saved, line.kept], [[], []], "nothing is kept");
+    },
+    placesLost() {
+      const line = places(joined, joined);
+      same(line.of("main").isAnew, false, "the same place");
+      line.hear({ ...joined, rank: 900 });
+      line.hear({ type: "rank", room: "main", rank: 899, waiting: 900 });
+      same([line.of("main").rank, line.of("main").isAnew], [899, true], "another one, further back");
+      const drawn = places({ ...joined, provisional: true }, { ...joined, rank: 39 });
+      same(drawn.of("main").isAnew, false, "lots were drawn");
     },
     placesOvertaking() {
       const line = places(joined, { type: "expired", token: "p1" }, admitted);

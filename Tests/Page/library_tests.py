@@ -10,7 +10,7 @@ NAMES = ["outcomesInOrder", "outcomesOvertaking", "outcomesNotRecovered", "holeS
          "keepsTheKeyOverAReload",
          "answersByIdEvenWhenAlreadyTold", "badTokenEndsIt",
          "goneAwayComesBack", "watchesAgain", "missingOutcomeIsAskedFor", "deadConnectionIsLeft", "closingIsNotANo",
-         "placesInOrder", "placesOvertaking", "joinsAndClaimsWithThePass", "joinsAgainOnceCaughtUp",
+         "placesInOrder", "placesLost", "placesOvertaking", "joinsAndClaimsWithThePass", "joinsAgainOnceCaughtUp",
          "noPlaceAgainForWhoBought", "keepsThePlaceOverAReload", "passComesByReplay", "aJoinIsRefusedOrAskedAgain",
          "leavesAndComesBack", "leavingIsNotForgotten", "aPassThatIsRefusedIsGone"]
 

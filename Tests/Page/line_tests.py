@@ -33,6 +33,7 @@ def signed_in(world, sale, **options):
     buyer.says("#claim", "Sign in to join the line")
     buyer.click("#claim")
     buyer.name = buyer.sign_up()
+    buyer.id = buyer.user_id()
     buyer.says("#claim", "Join the line")
     buyer.says(".connection", "Live")
     return buyer
@@ -87,7 +88,6 @@ def test_a_place_is_kept_over_a_reload_and_on_other_views(world):
     buyer = in_line(world, sale)
     behind = server.unique("behind")
     server.join(room, behind)
-    buyer.says("#line-waiting", "3 are waiting")
     server.leave(room, first)
     buyer.says("#line-place", "number 1")
     buyer.reload()
@@ -121,9 +121,27 @@ def test_a_place_is_found_again_on_another_device(world):
     server.leave(room, holder)
     buyer.says("#turn", "It’s your turn!")
     other.says("#turn", "It’s your turn!")
-    other.click("#give-up")
-    other.says(".outcome__headline", "You left the line")
+    other.click("#claim")
+    other.outcome_is("confirmed")
+    buyer.outcome_is("confirmed")
+    buyer.gone("#turn")
+
+
+@test
+def test_leaving_on_one_device_is_heard_on_the_other(world):
+    room, _, sale = full_room()
+    buyer = in_line(world, sale)
+    buyer.evaluate("localStorage.setItem('dibs:user', sessionStorage.getItem('dibs:user'))")
+    buyer.evaluate("window.open(location.href)")
+    first, second = buyer.driver.window_handles
+    buyer.driver.switch_to.window(second)
+    buyer.says("#line-place", "You are number 1 in line.")
+    buyer.click("#leave")
+    buyer.click("dialog .primary")
     buyer.says(".outcome__headline", "You left the line")
+    buyer.driver.switch_to.window(first)
+    buyer.says(".outcome__headline", "You left the line")
+    assert server.call("GET", f"api/rooms/{room}")["waiting"] == 0
 
 
 @test
@@ -131,13 +149,27 @@ def test_a_lost_connection_keeps_the_place(world):
     room, holder, sale = full_room(graceSeconds=20)
     buyer = in_line(world, sale)
     server.join(room, server.unique("behind"))
-    buyer.says("#line-waiting", "2 are waiting")
     buyer.evaluate("window.lost = window.socket; window.socket.close()")
     buyer.until(lambda: buyer.evaluate("return window.socket !== window.lost"), "another connection")
     buyer.says(".connection", "Live")
+    buyer.says("#line-waiting", "2 are waiting")
     buyer.says("#line-place", "You are number 1 in line.")
     server.leave(room, holder)
     buyer.says("#turn", "It’s your turn!")
+
+
+@test
+def test_a_place_that_was_lost_is_not_passed_over(world):
+    room, _, sale = full_room()
+    buyer = in_line(world, sale)
+    buyer.says("#line-place", "number 1")
+    server.join(room, server.unique("behind"))
+    # As if the page had been away for longer than the grace: the place is given up behind its back.
+    buyer.driver.get("about:blank")
+    server.leave(room, buyer.id)
+    buyer.open(f"#/sale/{sale['id']}")
+    buyer.says("#line-place", "You are number 2 in line.")
+    buyer.says("#line-anew", "given up while you were away")
 
 
 @test

@@ -99,6 +99,7 @@ function inRoom(outcome, status, { isLoaded, refusal }, place) {
   const isPlain = outcome.order === null && !refusal;
   switch (place.state) {
     case "admitted":
+      if (status === "scheduled" && isPlain) return { ...outcome, headline: "line.early" };
       if (status !== "open" || !isPlain) return outcome;
       return { ...outcome, tone: "turn", headline: "line.turnNow", detail: "line.turnAfter" };
     case "out":

@@ -43,6 +43,7 @@ export function linePanel(sale, isShown) {
       h("p", { class: "line__facts", id: "line-waiting" }, () => waitingWords(place())),
       bar,
       note(() => warningWords(place(), statusNow(sale())), { "data-warning": true, id: "line-warning" }),
+      note(() => (place().isAnew ? t("line.lostPlace") : ""), { id: "line-anew" }),
       note(() => keptWords(place())),
       leave));
 }

@@ -26,7 +26,8 @@ export function stub(sale, { points, onSignedIn }) {
   const now = () => outcomeOf(sale(), statusNow(sale()), claims.of(sale().id), session.user !== null, place());
   const isInLine = () => now().action === "line";
   /** Let in, and there is something that the pass can still be used for. */
-  const isTurn = () => place().state === "admitted" && ["claim", "again", "wait", "asking"].includes(now().action);
+  const isTurn = () => place().state === "admitted" && ["open", "sold_out"].includes(statusNow(sale()))
+    && ["claim", "again", "wait", "asking"].includes(now().action);
 
   const turn = h("h2", { class: "turn", id: "turn", tabindex: "-1", hidden: isTurnOver }, () => t("line.turn"));
   const number = h("p", { class: "stub__number", translate: "no",

@@ -10,6 +10,7 @@ import { path } from "../rest.js";
 import { Signal } from "../signal.js";
 import { claims } from "./claims.js";
 import { live } from "./live.js";
+import { sales, statusNow } from "./sales.js";
 import { session } from "./session.js";
 
 /** A pass that should have run out by our clock is not offered any more, even if nobody said so yet. */
@@ -52,8 +53,11 @@ class Line extends Signal {
   /** The rooms in which the buyer waits or was let in, with the sale that it was for; those let in come first. */
   get current() {
     const places = [...this.#stints].map(([room, { sale }]) => ({ room, sale, place: this.of(room) }));
-    const isHere = ({ sale, place }) => sale && (place.state === "waiting" || (place.state === "admitted" && !place.isUsed));
-    return places.filter(isHere).sort((a, b) => Number(b.place.state === "admitted") - Number(a.place.state === "admitted"));
+    const isIn = ({ state, isUsed }) => state === "waiting" || (state === "admitted" && !isUsed);
+    const isOver = (sale) => sale && ["closed", "cancelled"].includes(statusNow(sale));
+    const turn = ({ place }) => (place.state === "admitted" ? 0 : 1);
+    return places.filter(({ sale, place }) => sale && isIn(place) && !isOver(sales.get(sale)))
+      .sort((a, b) => turn(a) - turn(b));
   }
 
   /** Joins the line of a sale's room. Never rejects: what came of it shows in the place. */

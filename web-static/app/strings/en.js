@@ -129,6 +129,8 @@ export const en = {
   "line.lastSeconds": "Only seconds left.",
   "line.giveUp": "Let the next one in",
   "line.turn": "It’s your turn!",
+  "line.early": "You are let in. Now it only has to open.",
+  "line.lostPlace": "Your place was given up while you were away. This is your new one.",
   "line.turnNow": "Call dibs before the time is up.",
   "line.turnAfter": "Then it is the next one’s turn.",
   "line.tabTurn": "Your turn! {name}",

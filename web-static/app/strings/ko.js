@@ -129,6 +129,8 @@ export const ko = {
   "line.lastSeconds": "몇 초 남았습니다.",
   "line.giveUp": "다음 분께 양보하기",
   "line.turn": "내 차례입니다!",
+  "line.early": "입장하셨습니다. 판매가 시작되기만 하면 됩니다.",
+  "line.lostPlace": "떠나 계신 동안 순번이 취소되었습니다. 지금 순번은 새로 받으신 것입니다.",
   "line.turnNow": "시간이 지나기 전에 찜하세요.",
   "line.turnAfter": "지나면 다음 분 차례가 됩니다.",
   "line.tabTurn": "내 차례! {name}",
