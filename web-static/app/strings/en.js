@@ -116,7 +116,7 @@ export const en = {
   "line.progress": "The way to the front",
   "line.provisional": "The order is not drawn yet. When the sale opens, lots are drawn among all who are in line by then, and you get your number.",
   "line.unreachable": "Fewer tickets are left than people are before you: it is unlikely to reach you, unless some come back.",
-  "line.soldOut": "Sold out for now. If a ticket comes back, the line moves on.",
+  "line.soldOut": "Sold out for now. Only a ticket that comes back can still be yours.",
   "line.kept": "Keep this page open. After a reload, or when the tab was closed, your place is kept for a short while.",
   "line.lost": "The connection is being restored. Your place is kept for a short while.",
   "line.joining": "Joining the line …",
@@ -409,6 +409,7 @@ export const en = {
   "cell.closed": "Closed",
   "cell.rejected": "Turned down",
   "cell.insufficient_points": "Too few points",
+  "cell.not_admitted": "Not let in",
   "cell.other": "{code}",
 
   "unit.milliseconds": "{value}\u00a0ms",

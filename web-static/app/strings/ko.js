@@ -116,7 +116,7 @@ export const ko = {
   "line.progress": "내 차례까지",
   "line.provisional": "아직 순서를 추첨하지 않았습니다. 판매가 시작되면 그때까지 줄을 선 모두를 추첨해 순번을 알려 드립니다.",
   "line.unreachable": "남은 티켓이 앞에 계신 분들보다 적습니다. 반환되는 티켓이 없으면 차례가 오기 어렵습니다.",
-  "line.soldOut": "지금은 매진입니다. 반환되는 티켓이 있으면 대기열이 다시 움직입니다.",
+  "line.soldOut": "지금은 매진입니다. 반환되는 티켓이 있어야 받으실 수 있습니다.",
   "line.kept": "이 페이지를 열어 두세요. 새로고침하거나 탭을 닫아도 잠시 동안 순번을 지켜 드립니다.",
   "line.lost": "연결을 복구하고 있습니다. 잠시 동안 순번을 지켜 드립니다.",
   "line.joining": "줄을 서는 중…",
@@ -409,12 +409,13 @@ export const ko = {
   "cell.closed": "종료",
   "cell.rejected": "거절",
   "cell.insufficient_points": "포인트 부족",
+  "cell.not_admitted": "입장 전",
   "cell.other": "{code}",
 
   "unit.milliseconds": "{value}ms",
   "unit.seconds": "{value}초",
   "unit.days": { other: "{n}일" },
-  "roughly.moment": "1분 안팎",
+  "roughly.moment": "1분 미만",
   "roughly.minutes": { other: "약 {n}분" },
   "roughly.hours": { other: "약 {n}시간" },
 };
