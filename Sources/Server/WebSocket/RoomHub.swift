@@ -480,9 +480,9 @@ private final class RoomLine {
         }
     }
 
-    /// Whether what is left can reach a rank; nil where the room has no sale.
+    /// Whether what is left can reach a rank; nil where the room has no sale, and before lots are drawn.
     private func isReachable(_ rank: Int64) -> Bool? {
-        guard !sales.isEmpty else { return nil }
+        guard !sales.isEmpty, summary?.draw == RoomSummary.Draw.none else { return nil }
         var left: Int64 = 0
         for sale in sales.values {
             // What is not known is not denied.
