@@ -37,12 +37,22 @@ export function show() {
 
   const asking = repeatedly(async () => {
     const answer = await ask(`api/failed-orders?limit=${PAGE}`);
+    settleMissing(answer);
     if (!hasLoaded) hasOlder = answer.length === PAGE;
     hasLoaded = true;
   }, ASK_EVERY_MS, (error) => {
     problem = error;
     update();
   });
+
+  /** What is no longer on the newest page, though it is not older than it, has been tried again, here or elsewhere. */
+  function settleMissing(answer) {
+    const listed = new Set(answer.map(({ id }) => id));
+    const oldest = answer.length === PAGE ? answer.at(-1).id : -Infinity;
+    for (const entry of entries.values()) {
+      if (entry.id >= oldest && !listed.has(entry.id)) entries.set(entry.id, { ...entry, status: "retried" });
+    }
+  }
 
   async function askOlder() {
     const oldest = newestFirst().at(-1).id;
