@@ -106,6 +106,27 @@ def test_every_state_of_the_line_is_readable(world):
 
 
 @test
+def test_a_join_that_is_not_decided_is_not_a_no(world):
+    sale = server.register_sale("Not now", 3, room=server.make_room())
+    browser = world.browser()
+    browser.before_page_scripts(PLAYED_ROOM)
+    browser.open(f"#/sale/{sale['id']}")
+    browser.click("#claim")
+    browser.sign_up()
+    browser.has(".connection", "data-state", "connected")
+    browser.click("#claim")
+    browser.until(lambda: browser.evaluate("return window.asked.length > 0"), "the join")
+    error = {"type": "error", "code": "unavailable", "message": "not now", "room": None}
+    browser.evaluate("played({ ...arguments[0], id: window.asked[0].id })", error)
+    browser.says("#line-place", "Joining the line")
+    browser.says("#line-obstacle", "can’t say right now")
+    browser.until(lambda: browser.evaluate("return window.asked.length > 1"), "the join to be repeated")
+    browser.evaluate("played(arguments[0])", JOINED | {"room": sale["room"]})
+    browser.says("#line-place", "number 1,234,567")
+    assert not browser.shown("#line-obstacle")
+
+
+@test
 def test_ranks_are_not_all_spoken(world):
     sale = server.register_sale("Many ranks", 3, room=server.make_room())
     browser = world.browser()

@@ -1,6 +1,6 @@
 /** Standing in line, on the stub: the place, how long it takes, how far one has come, and what keeps the place. */
 import { h } from "../dom.js";
-import { roughly, t } from "../i18n.js";
+import { hasWords, roughly, t } from "../i18n.js";
 import { line } from "../stores/line.js";
 import { live } from "../stores/live.js";
 import { statusNow } from "../stores/sales.js";
@@ -43,6 +43,7 @@ export function linePanel(sale, isShown) {
       h("p", { class: "line__facts", id: "line-waiting" }, () => waitingWords(place())),
       bar,
       note(() => warningWords(place(), statusNow(sale())), { "data-warning": true, id: "line-warning" }),
+      note(() => obstacleWords(line.obstacle(sale().room)), { id: "line-obstacle" }),
       note(() => (place().isAnew ? t("line.lostPlace") : ""), { id: "line-anew" }),
       note(() => keptWords(place())),
       leave));
@@ -86,6 +87,12 @@ function warningWords({ state, isReachable, isProvisional }, status) {
   if (status === "sold_out") return t("line.soldOut");
   if (isReachable === false) return t("line.unreachable");
   return isProvisional ? t("line.provisional") : "";
+}
+
+/** Joining takes longer: that is not a "no". */
+function obstacleWords(code) {
+  if (code === null) return "";
+  return t(hasWords(`problem.${code}`) ? `problem.${code}` : "problem.unavailable");
 }
 
 function keptWords({ state }) {

@@ -21,10 +21,12 @@ const OUT = { state: "out" };
 class Line extends Signal {
   /** @type {Map<string, Stint>} */ #stints = new Map();
   /** Rooms of which was asked whether there is a place already. */ #looked = new Set();
+  /** Why a join or a leave is not decided yet, by room. @type {Map<string, string>} */ #obstacles = new Map();
   #userId = null;
 
   constructor() {
     super();
+    live.frames.addEventListener("error", ({ detail }) => this.#obstacle(detail));
     live.frames.addEventListener("place", ({ detail }) => this.#moved(detail));
     live.listen(() => this.#follow());
     this.#follow();
@@ -35,6 +37,11 @@ class Line extends Signal {
     const place = room ? live.dibs?.place(room) ?? OUT : OUT;
     if (place.state !== "admitted" || this.timeLeft(place) > -EXPIRY_PATIENCE_MS) return place;
     return { state: "out", reason: place.isUsed ? "spent" : "expired" };
+  }
+
+  /** @param {string} room @returns {string | null} why it takes so long to join or leave: a code such as `unavailable` */
+  obstacle(room) {
+    return this.#obstacles.get(room) ?? null;
   }
 
   /** @param {Place} place @returns {number} milliseconds until the pass runs out */
@@ -100,7 +107,14 @@ class Line extends Signal {
     this.tell();
   }
 
+  #obstacle({ room, code, retryInMs }) {
+    if (room === undefined || retryInMs === undefined) return;
+    this.#obstacles.set(room, code);
+    this.tell();
+  }
+
   #moved({ room, state, rank, isProvisional }) {
+    this.#obstacles.delete(room);
     const { start, sale } = this.#stint(room);
     if (state === "waiting" && !isProvisional) this.#note(room, { start: Math.max(start ?? rank, rank), sale });
     else if (state !== "waiting") this.#note(room, { start: null, sale });
