@@ -176,7 +176,7 @@ import Testing
         write(ends[1], "x", 1)
         let asking = EventLoop.task {
             watcher.watch(.readable)
-            return (try? await store.pool.perform(Statement("select 1"))) != nil
+            return (try? await store.pool.perform(Statement("select pg_sleep(0.05)"))) != nil
         }
         #expect(await asking.value)
         try await eventually("the long turn") { hasSlept }
