@@ -30,7 +30,8 @@ final class ProgressDisplay {
 
     private func show() {
         let line = crew.progress.line(
-            clients: options.clients, claims: options.buyers * options.claims, bar: isTerminal ? 24 : 0)
+            clients: options.clients, claims: options.buyers * options.claims,
+            buyersInLine: options.line == nil ? 0 : options.buyers, bar: isTerminal ? 24 : 0)
         guard line != last else { return }
         last = line
         // Back to the line's begin, and away with what was behind it.
