@@ -20,9 +20,9 @@ extension Report {
             "", row("line", counts.joined(separator: ", "), ""),
             row("ranks", "\(grouped(line.ranks)) pushed\(polls)", perSecond),
             "", row("", ["p50", "p90", "p99", "max"].map { pad($0, 11) }.joined(), ""),
-            row("join to answer", quantiles(line.toJoined), ""),
-            row("join to admission", quantiles(line.toAdmission), ""),
         ]
+        let times = [("join to answer", line.toJoined), ("join to admission", line.toAdmission)]
+        for (name, histogram) in times where histogram.count > 0 { lines.append(row(name, quantiles(histogram), "")) }
         if let refill = line.refill(truth), refill.count > 0 {
             lines.append(row("place free at most", quantiles(refill), "\(grouped(Int(refill.count))) places"))
         }

@@ -41,4 +41,6 @@ public struct Options: Equatable, Sendable, Codable {
 
     /// How many clients there are in all.
     public var clients: Int { buyers + watchers }
+    /// How many of them have a connection.
+    var connections: Int { clients - (line.map { line in (0..<buyers).count { line.manner(of: $0) == .polls } } ?? 0) }
 }

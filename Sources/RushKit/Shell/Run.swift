@@ -61,7 +61,7 @@ public struct Run {
         defer { display.end() }
         guard try await crew.ready(within: options.timeout) else {
             let connected = crew.progress.connected
-            throw RushError("only \(connected) of \(options.clients) are connected after \(options.timeout) s")
+            throw RushError("only \(connected) of \(options.connections) are connected after \(options.timeout) s")
         }
         if options.connectOnly {
             display.end()
