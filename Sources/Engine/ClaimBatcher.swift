@@ -50,6 +50,11 @@ final class ClaimBatcher {
         var rolls: [UInt8] = []
         rolls.reserveCapacity(2 * batch.count)
         for waiting in batch {
+            guard waiting.claim.mayClaim else {
+                rolls.append(UInt8(ascii: "n"))
+                rolls.append(UInt8(ascii: "p"))
+                continue
+            }
             let roll = UInt8(min(max(0, waiting.claim.roll), 99))
             rolls.append(0x30 + roll / 10)
             rolls.append(0x30 + roll % 10)
@@ -102,7 +107,7 @@ struct ClaimReplies {
         guard position < bytes.endIndex else { return .failure(Outage(.redis, "too few answers to claims")) }
         let kind = bytes[position]
         bytes.formIndex(after: &position)
-        var numbers: (Int64, Int64, Int64) = (0, 0, 0)
+        var numbers: (Int64, Int64, Int64, Int64) = (0, 0, 0, 0)
         var index = 0
         while position < bytes.endIndex {
             let byte = bytes[position]
@@ -115,14 +120,19 @@ struct ClaimReplies {
                 switch index {
                 case 0: numbers.0 = numbers.0 &* 10 &+ digit
                 case 1: numbers.1 = numbers.1 &* 10 &+ digit
-                default: numbers.2 = numbers.2 &* 10 &+ digit
+                case 2: numbers.2 = numbers.2 &* 10 &+ digit
+                default: numbers.3 = numbers.3 &* 10 &+ digit
                 }
             }
         }
         let order = OrderID(sale: sale, sequence: numbers.0)
         switch kind {
         case UInt8(ascii: "a"):
-            return .success(.accepted(Acceptance(order: order, ticket: numbers.1, remaining: numbers.2)))
+            return .success(
+                .accepted(
+                    Acceptance(
+                        order: order, ticket: numbers.1, remaining: numbers.2, allowance: index == 3 ? numbers.3 : nil))
+            )
         case UInt8(ascii: "r"):
             return .success(.repeated(Acceptance(order: order, ticket: numbers.1, remaining: nil)))
         case UInt8(ascii: "d"): return .success(.refused(.duplicate, order: order))
@@ -130,6 +140,7 @@ struct ClaimReplies {
         case UInt8(ascii: "x"): return .success(.refused(.cancelled, order: nil))
         case UInt8(ascii: "n"): return .success(.refused(.notOpen, order: nil))
         case UInt8(ascii: "c"): return .success(.refused(.closed, order: nil))
+        case UInt8(ascii: "p"): return .success(.refused(.notAdmitted, order: nil))
         case UInt8(ascii: "j"): return .success(.refused(.rejected, order: nil))
         default: return .failure(Outage(.redis, "an unknown answer to a claim"))
         }

@@ -15,6 +15,7 @@ public final class Engine {
     let subscriber: RedisSubscriber
     let claims: ClaimBatcher
     let tells: TellBatcher
+    let rooms: RoomCalls
     private let commands: RedisConnection
     private let found: Greeted
     /// Told each time the command connection becomes ready, within that moment: before whoever waits for the connection
@@ -41,6 +42,7 @@ public final class Engine {
             url: configuration.url, replyTimeoutMilliseconds: configuration.replyTimeoutMilliseconds, log: log)
         claims = ClaimBatcher(router: router, configuration: configuration)
         tells = TellBatcher(router: router, configuration: configuration)
+        rooms = RoomCalls(router: router, configuration: configuration, tells: tells, log: log)
     }
 
     /// Starts to connect, and returns at once.

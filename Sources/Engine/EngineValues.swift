@@ -93,6 +93,8 @@ public enum RetryDecision: Hashable, Sendable {
 public enum ClientEvent: Hashable, Sendable {
     /// An outcome was told.
     case outcome(LoggedOutcome)
+    /// Another gateway held the client's place in a room, and has lost it: whoever has a connection of it takes over.
+    case away(RoomID)
     /// The connection was lost and stands again: read the log, something may have been missed.
     case renewed
 }

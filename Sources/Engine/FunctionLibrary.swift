@@ -19,6 +19,23 @@ enum FunctionLibrary {
         case unsettled = "dibs_unsettled"
         case drop = "dibs_drop"
         case revoke = "dibs_revoke"
+        case roomJoin = "dibs_room_join"
+        case roomLeave = "dibs_room_leave"
+        case roomTick = "dibs_room_tick"
+        case roomTold = "dibs_room_told"
+        case roomStatus = "dibs_room_status"
+        case roomAway = "dibs_room_away"
+        case roomHold = "dibs_room_hold"
+        case roomOrphans = "dibs_room_orphans"
+        case roomCheck = "dibs_room_check"
+        case roomSpend = "dibs_room_spend"
+        case roomSnapshot = "dibs_room_snapshot"
+        case roomWindow = "dibs_room_window"
+        case roomInspect = "dibs_room_inspect"
+        case roomDraw = "dibs_room_draw"
+        case roomDefine = "dibs_room_define"
+        case beat = "dibs_beat"
+        case bury = "dibs_bury"
 
         fileprivate var source: [UInt8] {
             switch self {
@@ -37,14 +54,33 @@ enum FunctionLibrary {
             case .unsettled: PackageResources.unsettled_lua
             case .drop: PackageResources.drop_lua
             case .revoke: PackageResources.revoke_lua
+            case .roomJoin: PackageResources.room_join_lua
+            case .roomLeave: PackageResources.room_leave_lua
+            case .roomTick: PackageResources.room_tick_lua
+            case .roomTold: PackageResources.room_told_lua
+            case .roomStatus: PackageResources.room_status_lua
+            case .roomAway: PackageResources.room_away_lua
+            case .roomHold: PackageResources.room_hold_lua
+            case .roomOrphans: PackageResources.room_orphans_lua
+            case .roomCheck: PackageResources.room_check_lua
+            case .roomSpend: PackageResources.room_spend_lua
+            case .roomSnapshot: PackageResources.room_snapshot_lua
+            case .roomWindow: PackageResources.room_window_lua
+            case .roomInspect: PackageResources.room_inspect_lua
+            case .roomDraw: PackageResources.room_draw_lua
+            case .roomDefine: PackageResources.room_define_lua
+            case .beat: PackageResources.beat_lua
+            case .bury: PackageResources.bury_lua
             }
         }
     }
 
-    /// The library's source: the shared part, then each function in a block of its own, so that nothing else leaks.
+    /// The library's source: the shared parts, then each function in a block of its own, so that nothing else leaks.
     static let source: [UInt8] = {
         var text = Array("#!lua name=dibs\n".utf8)
         text += PackageResources.shared_lua
+        text += Array("\n".utf8)
+        text += PackageResources.room_shared_lua
         for function in Function.allCases {
             text += Array("\ndo -- \(function.rawValue)\n".utf8)
             text += function.source

@@ -38,11 +38,40 @@ enum Keys {
         var events: String { state + ":events" }
     }
 
+    /// The keys of one waiting room.
+    struct Room {
+        /// Limits, window, head and counters.
+        let state: String
+
+        init(_ room: RoomID) { state = "dibs:{room:\(room.rawValue)}" }
+
+        /// All of them, in the order in which the functions of rooms take them.
+        var all: [String] {
+            [
+                state, state + ":members", state + ":line", state + ":gone", state + ":sums", state + ":presence",
+                state + ":blocks", state + ":active", state + ":passes", state + ":finished", state + ":outbox",
+                state + ":drawn", state + ":cleared",
+            ]
+        }
+
+        /// The channel on which its changes are told.
+        var events: String { state + ":events" }
+    }
+
+    /// The numbers of living gateways, by their last beat.
+    static let processes = "dibs:{processes}"
+    /// Those of dead ones whose clients' places are still to be let go, by their last beat.
+    static let deadProcesses = "dibs:{processes}:dead"
+    /// The last number that was given to a gateway.
+    static let lastProcess = "dibs:{processes}:next"
+
     /// A client's outcome log; also the name of its channel.
     static func client(_ client: ClientID) -> String { "dibs:{client:\(client.rawValue)}" }
 
     /// The channel on which new and changed sales are told.
     static let salesChannel = "dibs:sales"
+    /// The channel on which new and changed rooms are told.
+    static let roomsChannel = "dibs:rooms"
     /// The channel on which revoked tokens are told.
     static let revokedChannel = "dibs:revoked"
     /// A channel on which nothing is told: subscribing to it anew shows that the connection is alive.

@@ -24,12 +24,16 @@ public struct Claim: Sendable {
     public let key: IdempotencyKey?
     /// 0–99: a claim below the sale's ``Sale/rejectPercent`` is turned down. Drawn by the caller, so that a test decides.
     public let roll: Int64
+    /// Whether the client has what the sale asks for besides stock: a valid pass, where it has a room. Without, only a
+    /// repeated key gets its answer.
+    public let mayClaim: Bool
 
     /// A claim from its parts.
-    public init(client: ClientID, key: IdempotencyKey? = nil, roll: Int64) {
+    public init(client: ClientID, key: IdempotencyKey? = nil, roll: Int64, mayClaim: Bool = true) {
         self.client = client
         self.key = key
         self.roll = roll
+        self.mayClaim = mayClaim
     }
 }
 
@@ -41,12 +45,15 @@ public struct Acceptance: Hashable, Sendable {
     public let ticket: Int64
     /// What is left after it; nil in an answer that is repeated for the same key.
     public let remaining: Int64?
+    /// How many more the client may own after it; nil where that is not known.
+    public let allowance: Int64?
 
     /// An acceptance from its parts.
-    public init(order: OrderID, ticket: Int64, remaining: Int64?) {
+    public init(order: OrderID, ticket: Int64, remaining: Int64?, allowance: Int64? = nil) {
         self.order = order
         self.ticket = ticket
         self.remaining = remaining
+        self.allowance = allowance
     }
 }
 

@@ -1,17 +1,33 @@
-/// Puts the outcomes of a connection and the answers to its own claims together.
+/// What a client asks for that an outcome may answer.
+public enum Wish: Hashable, Sendable {
+    /// One of a sale.
+    case claim(SaleID)
+    /// To be let into a room.
+    case join(RoomID)
+}
+
+/// What a wish got, and by what its outcome is known.
+public enum Granted: Hashable, Sendable {
+    /// The order of an accepted claim.
+    case order(OrderID)
+    /// The pass of a room.
+    case pass(String)
+}
+
+/// Puts the outcomes of a connection and the answers to its own claims and joins together.
 ///
 /// The outcome of a claim may come by Pub/Sub before the reply to the claim itself. Sent at once, it would lack the `id`
 /// by which the client knows its answer. So outcomes wait, in order, while the first of them may belong to a claim whose
-/// reply is still to come.
+/// reply is still to come. The same is true of a join that is admitted at once.
 public struct PendingClaims<MessageID: Sendable>: Sendable {
     /// Names a claim until it ended.
     public typealias Handle = Int
 
     private struct Pending {
-        let sale: SaleID
+        let wish: Wish
         let id: MessageID?
-        /// Set once it is accepted.
-        var order: OrderID?
+        /// Set once it is granted.
+        var granted: Granted?
         /// Its answer was sent, as an outcome with its id.
         var isAnswered = false
         /// Nobody waits for it but an outcome that is still held.
@@ -29,16 +45,16 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
     public init() {}
 
     /// A claim goes to the engine; `id` is what its answer has to carry.
-    public mutating func begin(_ sale: SaleID, id: MessageID?) -> Handle {
+    public mutating func begin(_ wish: Wish, id: MessageID?) -> Handle {
         nextHandle += 1
-        pending[nextHandle] = Pending(sale: sale, id: id)
+        pending[nextHandle] = Pending(wish: wish, id: id)
         return nextHandle
     }
 
-    /// The engine accepted it; its outcome is about to come. With one key several claims get the same order: the first
+    /// The engine granted it; its outcome is about to come. With one key several claims get the same order: the first
     /// of them takes the outcome, the others are answered directly.
-    public mutating func accepted(_ handle: Handle, order: OrderID) {
-        pending[handle]?.order = order
+    public mutating func granted(_ handle: Handle, _ granted: Granted) {
+        pending[handle]?.granted = granted
     }
 
     /// The claim is over. `isToCome` tells that its outcome is known but waits for earlier ones, so it will be held later:
@@ -46,8 +62,8 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
     /// - Returns: Whether an outcome was its answer, or one that is held will be; otherwise it has to be answered directly.
     public mutating func end(_ handle: Handle, isToCome: Bool = false) -> Bool {
         guard let claim = pending[handle] else { return false }
-        if !claim.isAnswered, let order = claim.order, first(waitingFor: order) == handle,
-            isToCome || held.contains(where: { $0.outcome.isAcceptance(of: order) })
+        if !claim.isAnswered, let granted = claim.granted, first(waitingFor: granted) == handle,
+            isToCome || held.contains(where: { $0.outcome.grants?.granted == granted })
         {
             pending[handle]?.hasEnded = true
             return true
@@ -64,24 +80,28 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
     /// The next outcome that can be sent, and the id that it carries.
     public mutating func nextReady() -> (outcome: LoggedOutcome, id: MessageID?)? {
         guard let next = held.first else { return nil }
-        guard case .accepted(let order, _, _) = next.outcome else { return (held.removeFirst(), nil) }
-        if let handle = first(waitingFor: order), let claim = pending[handle] {
+        guard let (wish, granted) = next.outcome.grants else { return (held.removeFirst(), nil) }
+        if let handle = first(waitingFor: granted), let claim = pending[handle] {
             if claim.hasEnded { pending[handle] = nil } else { pending[handle]?.isAnswered = true }
             return (held.removeFirst(), claim.id)
         }
         // It may be the answer to a claim whose reply is still to come.
-        guard !pending.values.contains(where: { $0.sale == order.sale && $0.order == nil }) else { return nil }
+        guard !pending.values.contains(where: { $0.wish == wish && $0.granted == nil }) else { return nil }
         return (held.removeFirst(), nil)
     }
 
-    private func first(waitingFor order: OrderID) -> Handle? {
-        pending.filter { $0.value.order == order && !$0.value.isAnswered }.keys.min()
+    private func first(waitingFor granted: Granted) -> Handle? {
+        pending.filter { $0.value.granted == granted && !$0.value.isAnswered }.keys.min()
     }
 }
 
 extension Outcome {
-    /// Whether it says that this order was accepted.
-    func isAcceptance(of order: OrderID) -> Bool {
-        if case .accepted(order, _, _) = self { true } else { false }
+    /// The wish that it may be the answer to, and what that got; nil when it is no answer.
+    var grants: (wish: Wish, granted: Granted)? {
+        switch self {
+        case .accepted(let order, _, _): (.claim(order.sale), .order(order))
+        case .admitted(let room, let token, _): (.join(room), .pass(token))
+        case .order, .expired: nil
+        }
     }
 }

@@ -11,6 +11,7 @@ struct Migration: Sendable {
     static let all: [Migration] = [
         Migration(version: 1, name: "0001_tables", bytes: PackageResources._001_tables_sql),
         Migration(version: 2, name: "0002_orders", bytes: PackageResources._002_orders_sql),
+        Migration(version: 3, name: "0003_rooms", bytes: PackageResources._003_rooms_sql),
     ]
 
     init(version: Int64, name: String, script: String) {

@@ -11,8 +11,8 @@ import Testing
 
     @Test func theOutcomeIsTheAnswer() {
         var claims = PendingClaims<String>()
-        let handle = claims.begin(sale, id: "a")
-        claims.accepted(handle, order: order(1))
+        let handle = claims.begin(.claim(sale), id: "a")
+        claims.granted(handle, .order(order(1)))
         claims.hold(accepted(1, offset: 1))
         let result1 = claims.nextReady()
         #expect(result1?.id == "a")
@@ -23,12 +23,12 @@ import Testing
 
     @Test func anOutcomeThatOvertakesItsReplyWaitsForIt() {
         var claims = PendingClaims<String>()
-        let handle = claims.begin(sale, id: "a")
+        let handle = claims.begin(.claim(sale), id: "a")
         claims.hold(accepted(1, offset: 1))
         claims.hold(LoggedOutcome(offset: 2, outcome: .order(order(1), .confirmed, ticket: 1, reason: nil)))
         let result3 = claims.nextReady()
         #expect(result3 == nil)
-        claims.accepted(handle, order: order(1))
+        claims.granted(handle, .order(order(1)))
         let result4 = claims.nextReady()
         #expect(result4?.id == "a")
         let result5 = claims.nextReady()
@@ -40,8 +40,8 @@ import Testing
     /// The reply to the claim came, with offset 2, while 1 is still being read from the log.
     @Test func anAnswerWaitsForOutcomesBeforeItsOwn() {
         var claims = PendingClaims<String>()
-        let handle = claims.begin(sale, id: "a")
-        claims.accepted(handle, order: order(2))
+        let handle = claims.begin(.claim(sale), id: "a")
+        claims.granted(handle, .order(order(2)))
         let isAnswered = claims.end(handle, isToCome: true)
         #expect(isAnswered)
         claims.hold(LoggedOutcome(offset: 1, outcome: .order(order(1), .confirmed, ticket: 1, reason: nil)))
@@ -55,7 +55,7 @@ import Testing
 
     @Test func anOutcomeOfAnotherConnectionPassesWhenTheClaimIsRefused() {
         var claims = PendingClaims<String>()
-        let handle = claims.begin(sale, id: "a")
+        let handle = claims.begin(.claim(sale), id: "a")
         claims.hold(accepted(1, offset: 1))
         let result7 = claims.nextReady()
         #expect(result7 == nil)
@@ -68,7 +68,7 @@ import Testing
 
     @Test func claimsOfOtherSalesDoNotWait() {
         var claims = PendingClaims<String>()
-        _ = claims.begin(SaleID(7), id: "other")
+        _ = claims.begin(.claim(SaleID(7)), id: "other")
         claims.hold(accepted(1, offset: 1))
         let result9 = claims.nextReady()
         #expect(result9?.outcome.offset == 1)
@@ -76,10 +76,10 @@ import Testing
 
     @Test func oneKeyManyClaimsOneOutcome() {
         var claims = PendingClaims<String>()
-        let first = claims.begin(sale, id: "a")
-        let second = claims.begin(sale, id: "b")
-        claims.accepted(first, order: order(1))
-        claims.accepted(second, order: order(1))
+        let first = claims.begin(.claim(sale), id: "a")
+        let second = claims.begin(.claim(sale), id: "b")
+        claims.granted(first, .order(order(1)))
+        claims.granted(second, .order(order(1)))
         claims.hold(accepted(1, offset: 1))
         let result10 = claims.nextReady()
         #expect(result10?.id == "a")
@@ -92,16 +92,16 @@ import Testing
 
     @Test func aClaimMayEndWhileItsOutcomeIsHeld() {
         var claims = PendingClaims<String>()
-        let slow = claims.begin(sale, id: "slow")
-        let quick = claims.begin(sale, id: "quick")
+        let slow = claims.begin(.claim(sale), id: "slow")
+        let quick = claims.begin(.claim(sale), id: "quick")
         claims.hold(accepted(1, offset: 1))
-        claims.accepted(quick, order: order(2))
+        claims.granted(quick, .order(order(2)))
         claims.hold(accepted(2, offset: 2))
         let result13 = claims.nextReady()
         #expect(result13 == nil)
         let result14 = claims.end(quick)
         #expect(result14)
-        claims.accepted(slow, order: order(1))
+        claims.granted(slow, .order(order(1)))
         let result15 = claims.nextReady()
         #expect(result15?.id == "slow")
         let result16 = claims.nextReady()
@@ -113,8 +113,8 @@ import Testing
 
     @Test func withoutAnOutcomeTheClaimIsAnsweredDirectly() {
         var claims = PendingClaims<String>()
-        let handle = claims.begin(sale, id: "a")
-        claims.accepted(handle, order: order(1))
+        let handle = claims.begin(.claim(sale), id: "a")
+        claims.granted(handle, .order(order(1)))
         let result18 = claims.end(handle)
         #expect(!result18)
         // The committer tells it later: as an outcome without an id.

@@ -80,4 +80,20 @@ private func at(_ milliseconds: Int64) -> Timestamp { Timestamp(milliseconds: mi
             #expect(Outcome(encoded: text) == nil)
         }
     }
+
+    @Test func outcomesOfRoomsSurviveTheLog() {
+        let room = RoomID("vip:2026")!
+        let token = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+        let admitted = Outcome.admitted(room, token: token, expiresAt: at(1_763_640_000_123))
+        let expired = Outcome.expired(room, token: token)
+        #expect(admitted.encoded == "g vip:2026 \(token) 1763640000123")
+        #expect(expired.encoded == "t vip:2026 \(token)")
+        for outcome in [admitted, expired] { #expect(Outcome(encoded: outcome.encoded) == outcome) }
+        #expect([admitted, expired].map(\.identity) == ["g\(token)", "t\(token)"])
+        // Of one pass, each is told once; the moment at which it ends is not what tells two of them apart.
+        #expect(Outcome.admitted(.main, token: token, expiresAt: at(0)).identity == admitted.identity)
+        for text in ["g", "g main", "g main x", "g main x y", "g ma/in x 1", "g  x 1", "t main", "t ma/in x"] {
+            #expect(Outcome(encoded: text) == nil, "\(text)")
+        }
+    }
 }

@@ -3,22 +3,22 @@
 -- KEYS  1 state  2 clients  3 keys  4 returned  5 orders  6 counts  7 series
 -- ARGV  1 now in ms, or empty for Redis' clock
 --       2 the sale's channel
---       3 rolls: two digits a claim
+--       3 rolls: two digits a claim; `np` for one that needs a pass and has no valid one
 --       4 how many key fields follow: 0 when no claim has a key, else one for each claim
 --       … clients, one a claim
 --       … key fields: client, space, idempotency key; empty for a claim without
 -- Reply '?' when the sale is unknown; else one word a claim, separated by spaces:
---       a<sequence>:<ticket>:<left>  accepted
+--       a<sequence>:<ticket>:<left>:<more>  accepted; how many more the client may own
 --       r<sequence>:<ticket>         repeated: this key was accepted before
 --       d<sequence>                  duplicate: the client is at its limit; its newest order
---       x cancelled · n not open · c closed · j rejected · s sold out
+--       x cancelled · n not open · c closed · p not admitted · j rejected · s sold out
 --
 -- Whatever the number of claims: one read of the state, one of the clients, one of the keys, one write of each, one
 -- message; only the entries of the stream, and tickets that came back, are one command each. A repeated claim is not
 -- counted.
 local REFUSALS = {
     x = 'refused:cancelled', n = 'refused:not_open', c = 'refused:closed', d = 'refused:duplicate',
-    j = 'refused:rejected', s = 'refused:sold_out',
+    j = 'refused:rejected', s = 'refused:sold_out', p = 'refused:not_admitted',
 }
 
 local function claim(keys, args)
@@ -53,15 +53,18 @@ local function claim(keys, args)
             replies[index] = 'r' .. before
         else
             local mine, slot, newest
+            local roll = string.sub(rolls, index * 2 - 1, index * 2)
+            local places_taken
             if gate then
                 reply = gate
+            elseif roll == 'np' then
+                reply = 'p'
             else
                 mine = owned[client]
-                local places_taken
                 places_taken, slot, newest = places(mine, limit)
                 if places_taken >= limit or not slot then
                     reply = 'd'
-                elseif reject > 0 and tonumber(string.sub(rolls, index * 2 - 1, index * 2)) < reject then
+                elseif reject > 0 and tonumber(roll) < reject then
                     reply = 'j'
                 end
             end
@@ -92,7 +95,8 @@ local function claim(keys, args)
                 if mine then item = mine .. ' ' .. item end
                 owned[client] = item
                 changed[client] = item
-                reply = 'a' .. number .. ':' .. text .. ':' .. decimal(stock.left)
+                reply = 'a' .. number .. ':' .. text .. ':' .. decimal(stock.left) .. ':'
+                    .. decimal(limit - places_taken - 1)
             end
             replies[index] = reply
         end

@@ -27,6 +27,8 @@ enum RedisReply: Hashable, Sendable {
     case integer(Int64)
     /// A string or a status.
     case string(String)
+    /// A string that is not text.
+    case bytes([UInt8])
     /// Several.
     case array([RedisReply])
     /// Redis refused.
@@ -36,7 +38,10 @@ enum RedisReply: Hashable, Sendable {
     init(copying reply: UnsafePointer<redisReply>) {
         switch reply.pointee.type {
         case REDIS_REPLY_INTEGER: self = .integer(reply.pointee.integer)
-        case REDIS_REPLY_STRING, REDIS_REPLY_STATUS: self = .string(RedisReply.text(reply))
+        case REDIS_REPLY_STRING:
+            let bytes = UnsafeRawBufferPointer(start: reply.pointee.str, count: reply.pointee.len)
+            self = String(validating: bytes, as: UTF8.self).map { .string($0) } ?? .bytes(Array(bytes))
+        case REDIS_REPLY_STATUS: self = .string(RedisReply.text(reply))
         case REDIS_REPLY_ERROR: self = .error(RedisError(description: RedisReply.text(reply)))
         case REDIS_REPLY_ARRAY:
             let elements = UnsafeBufferPointer(start: reply.pointee.element, count: reply.pointee.elements)
@@ -52,6 +57,15 @@ enum RedisReply: Hashable, Sendable {
 
     /// The string; nil for anything else.
     var string: String? { if case .string(let string) = self { string } else { nil } }
+
+    /// The bytes of a string, whether they are text or not; none for anything else.
+    var bytes: [UInt8] {
+        switch self {
+        case .string(let text): Array(text.utf8)
+        case .bytes(let bytes): bytes
+        default: []
+        }
+    }
 
     /// The number, also one written as a string; nil for anything else.
     var number: Int64? {

@@ -15,6 +15,8 @@ public final class Application {
     private let frontend: Frontend
     private let hub: SessionHub
     private let committer: Committer
+    private let heartbeat: Heartbeat
+    private let keeper: RoomKeeper
     private let roles: Set<Configuration.Role>
     private var signals: [SignalWatcher] = []
     private var stopping: Task<Void, Never>?
@@ -28,19 +30,31 @@ public final class Application {
         services = try Services(configuration, log: log)
         let name = "\(ProcessInfo.processInfo.hostName):\(getpid()):\(UInt32.random(in: 0 ... .max))"
         committer = Committer(
-            engine: services.engine, store: services.store, directory: services.directory, metrics: services.metrics,
-            log: log, consumer: name, batchSize: configuration.commitBatch)
+            engine: services.engine, store: services.store, directory: services.directory, rooms: services.rooms,
+            metrics: services.metrics, log: log, consumer: name, batchSize: configuration.commitBatch)
+        heartbeat = Heartbeat(engine: services.engine, log: log)
+        keeper = RoomKeeper(
+            engine: services.engine, store: services.store, directory: services.roomDirectory, log: log)
+        let watches = WatchHub(engine: services.engine, directory: services.directory)
         hub = SessionHub(
             engine: services.engine, store: services.store, claims: services.claims, directory: services.directory,
             credentials: services.credentials,
-            watches: WatchHub(engine: services.engine, directory: services.directory), metrics: services.metrics,
+            watches: watches,
+            rooms: RoomHub(
+                engine: services.engine, rooms: services.rooms, heartbeat: heartbeat, watches: watches, log: log),
+            metrics: services.metrics,
             limits: SessionLimits(
                 isOn: configuration.limitsRates, connectionsPerClient: configuration.maxConnectionsPerClient,
                 connectMilliseconds: configuration.connectSeconds * 1000),
             epochs: ResumeEpochs(engine: services.engine, outcomeSeconds: configuration.outcomeSeconds),
             outcomeSeconds: configuration.outcomeSeconds, log: log)
-        services.engine.onConnected = { [services, committer] isOtherRun in
-            if isOtherRun { services.directory.redisChanged() }
+        services.engine.onConnected = { [services, committer, heartbeat, keeper] isOtherRun in
+            if isOtherRun {
+                services.directory.redisChanged()
+                services.roomDirectory.redisChanged()
+                heartbeat.redisChanged()
+            }
+            keeper.redisChanged()
             committer.lookEverywhereSoon()
         }
         services.credentials.onRevoked = { [weak hub] in hub?.revoked($0) }
@@ -108,10 +122,13 @@ public final class Application {
         await services.directory.waitUntilVerified()
         guard stopping == nil else { return }
         await services.credentials.start()
+        await services.roomDirectory.start()
+        if roles.contains(.gateway) { heartbeat.start() }
         if roles.contains(.committer) { await committer.start() }
         if roles.contains(.scheduler) {
             services.statistics.start()
             services.orders.startSweeping()
+            keeper.start()
         }
         guard stopping == nil else { return }
         services.phase = .serving
@@ -127,6 +144,9 @@ public final class Application {
             exit(0)
         }
         await frontend.shutdown(deadlineMilliseconds: configuration.drainSeconds * 1000)
+        await heartbeat.stop()
+        keeper.stop()
+        services.roomDirectory.stop()
         if roles.contains(.committer) { await committer.stop() }
         if roles.contains(.scheduler) {
             services.orders.stopSweeping()

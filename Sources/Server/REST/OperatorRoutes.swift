@@ -33,20 +33,33 @@ struct OperatorRoutes {
 
     private func statistics(_ context: RequestContext) async throws -> HTTPResponse {
         let interval = try interval(context)
-        return answer(try await services.statistics.report(on: try context.sale(), interval: interval))
+        let sale = try context.sale()
+        let report = try await services.statistics.report(on: sale, interval: interval)
+        guard let room = try await services.roomDirectory.room(of: sale).room else { return answer(report) }
+        let live = try await services.roomDirectory.with(room) { try await services.engine.inspect(room: room) }
+        return answer(report, waiting: live.summary.waiting, admitted: live.admitted)
     }
 
     private func overall(_ context: RequestContext) async throws -> HTTPResponse {
-        answer(try await services.statistics.overall(interval: try interval(context)))
+        let report = try await services.statistics.overall(interval: try interval(context))
+        var (waiting, admitted): (Int64, Int64) = (0, 0)
+        for room in services.roomDirectory.rooms.keys {
+            guard let live = try await services.engine.inspect(room: room) else { continue }
+            waiting += live.summary.waiting
+            admitted += live.admitted
+        }
+        return answer(report, waiting: waiting, admitted: admitted)
     }
 
-    private func answer(_ report: StatisticsService.Report) -> HTTPResponse {
+    private func answer(
+        _ report: StatisticsService.Report, waiting: Int64 = 0, admitted: Int64 = 0
+    ) -> HTTPResponse {
         .result { json in
             json.object { json in
                 json.countMembers(report.counts)
                 json.member("remaining", report.remaining)
-                json.member("waiting", 0 as Int64)
-                json.member("admitted", 0 as Int64)
+                json.member("waiting", waiting)
+                json.member("admitted", admitted)
                 json.member("firstClaimAt", report.firstClaimAt)
                 json.member("soldOutAt", report.soldOutAt)
                 guard let series = report.series else { return }

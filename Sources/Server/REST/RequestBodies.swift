@@ -49,6 +49,16 @@ struct FlexibleID: Decodable, Sendable {
     }
 }
 
+extension FlexibleID {
+    /// - Throws: `invalid`, naming the field.
+    func room(_ field: String) throws(WireError) -> RoomID {
+        guard let room = RoomID(text) else {
+            throw WireError(.invalid, "\(field): 1 to 64 characters of A-Z a-z 0-9 . _ : -")
+        }
+        return room
+    }
+}
+
 /// `POST /api/sales`.
 struct RegisterSaleBody: Decodable, Sendable {
     let name: String
@@ -57,13 +67,56 @@ struct RegisterSaleBody: Decodable, Sendable {
     let closesAt: String
     let price: WholeNumber?
     let perClientLimit: WholeNumber?
-    let room: String?
+    let room: FlexibleID?
     let rejectPercent: WholeNumber?
 }
 
 /// `POST /api/sales/{id}/claims`.
 struct ClaimBody: Decodable, Sendable {
     let userId: FlexibleID
+}
+
+/// A member that may be missing, null, or there.
+enum Maybe<Value: Decodable & Sendable>: Sendable {
+    case absent
+    case null
+    case value(Value)
+}
+
+/// What `POST /api/rooms` and `PATCH /api/rooms/{id}` say of a room's limits.
+struct RoomLimitsBody: Decodable, Sendable {
+    let id: FlexibleID?
+    let maxActive: WholeNumber?
+    let passSeconds: WholeNumber?
+    let admitPerMinute: Maybe<WholeNumber>
+    let graceSeconds: WholeNumber?
+    let ordering: String?
+
+    private enum CodingKeys: String, CodingKey {
+        case id, maxActive, passSeconds, admitPerMinute, graceSeconds, ordering
+    }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        id = try container.decodeIfPresent(FlexibleID.self, forKey: .id)
+        maxActive = try container.decodeIfPresent(WholeNumber.self, forKey: .maxActive)
+        passSeconds = try container.decodeIfPresent(WholeNumber.self, forKey: .passSeconds)
+        graceSeconds = try container.decodeIfPresent(WholeNumber.self, forKey: .graceSeconds)
+        ordering = try container.decodeIfPresent(String.self, forKey: .ordering)
+        if !container.contains(.admitPerMinute) {
+            admitPerMinute = .absent
+        } else if let value = try container.decodeIfPresent(WholeNumber.self, forKey: .admitPerMinute) {
+            admitPerMinute = .value(value)
+        } else {
+            admitPerMinute = .null
+        }
+    }
+}
+
+/// `POST /api/users/token`.
+struct JoinBody: Decodable, Sendable {
+    let userId: FlexibleID
+    let room: FlexibleID?
 }
 
 /// `PATCH /api/users/point`.

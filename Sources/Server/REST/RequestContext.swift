@@ -38,6 +38,21 @@ struct RequestContext {
         return order
     }
 
+    /// The room in the path.
+    /// - Throws: `not_found` when it can't be one.
+    func room() throws(WireError) -> RoomID {
+        guard let room = RoomID(parameters["room"] ?? "") else { throw WireError(.notFound, "no such room") }
+        return room
+    }
+
+    /// The room in the query, `main` when there is none.
+    /// - Throws: `not_found` when it can't be one.
+    func roomOfQuery() throws(WireError) -> RoomID {
+        guard let text = query("room") else { return .main }
+        guard let room = RoomID(text) else { throw WireError(.notFound, "room: no such room") }
+        return room
+    }
+
     /// The client in the path, for whom the caller may act.
     func client() throws(WireError) -> ClientID {
         guard let client = ClientID(parameters["userId"] ?? "") else {

@@ -25,6 +25,9 @@ struct SaleRoutes {
 
     private func register(_ context: RequestContext) async throws -> HTTPResponse {
         let definition = try SaleDefinition(context.body(RegisterSaleBody.self))
+        if let room = definition.room, try await services.store.room(room) == nil {
+            throw WireError(.invalid, "room: there is no such room")
+        }
         let state = try await services.directory.register(definition)
         return .result(201) { $0.sale(state, at: context.now) }
     }
@@ -63,7 +66,8 @@ struct SaleRoutes {
         let client = try context.body(ClaimBody.self).userId.client("userId")
         try context.requireActing(for: client)
         let key = try context.idempotencyKey()
-        let accepted = try await services.claims.claim(client: client, sale: sale, key: key)
+        let accepted = try await services.claims.claim(
+            client: client, sale: sale, key: key, pass: context.request.pass)
         return .result(accepted.isRepeated ? 200 : 201) { json in
             json.object { json in
                 json.member("order", accepted.acceptance.order.description)

@@ -16,20 +16,77 @@ final class ClaimService {
 
     private let engine: Engine
     private let directory: SaleDirectory
+    private let rooms: RoomService
     private let metrics: Metrics
 
-    init(engine: Engine, directory: SaleDirectory, metrics: Metrics) {
+    init(engine: Engine, directory: SaleDirectory, rooms: RoomService, metrics: Metrics) {
         self.engine = engine
         self.directory = directory
+        self.rooms = rooms
         self.metrics = metrics
     }
 
     /// Decides one claim. `onAccepted` is called between the decision and the telling, in the same turn as the decision.
+    /// - Parameter pass: what the client shows where the sale has a room.
     /// - Throws: ``WireError``: a refusal, `not_found` or `unavailable`.
     func claim(
-        client: ClientID, sale: SaleID, key: IdempotencyKey?, onAccepted: ((Acceptance) -> Void)? = nil
+        client: ClientID, sale: SaleID, key: IdempotencyKey?, pass: String? = nil,
+        onAccepted: ((Acceptance) -> Void)? = nil
     ) async throws(WireError) -> Accepted {
-        let claim = Claim(client: client, key: key, roll: Int64.random(in: 0..<100))
+        let known: RoomDirectory.SaleRoom
+        if let cached = rooms.directory.known(sale) {
+            known = cached
+        } else {
+            do {
+                known = try await rooms.directory.room(of: sale)
+            } catch {
+                throw WireError(asWire: error)
+            }
+        }
+        guard let room = known.room else {
+            return try await claim(
+                Claim(client: client, key: key, roll: Int64.random(in: 0..<100)), sale, onAccepted: onAccepted)
+        }
+        return try await claim(client, sale, key, pass, room, onAccepted)
+    }
+
+    /// Decides a claim of a sale with a room.
+    private func claim(
+        _ client: ClientID, _ sale: SaleID, _ key: IdempotencyKey?, _ pass: String?, _ room: RoomID,
+        _ onAccepted: ((Acceptance) -> Void)?
+    ) async throws(WireError) -> Accepted {
+        var check = (isValid: false, isKept: false)
+        if let pass {
+            do {
+                check = try await rooms.check(pass, of: client, room: room)
+            } catch {
+                throw WireError(asWire: error)
+            }
+        }
+        let claim = Claim(client: client, key: key, roll: Int64.random(in: 0..<100), mayClaim: check.isValid)
+        do throws(WireError) {
+            let accepted = try await self.claim(claim, sale, onAccepted: onAccepted)
+            if let pass, check.isValid {
+                if !accepted.isRepeated, accepted.acceptance.allowance == 0 {
+                    await rooms.spend(pass, of: client, room: room)
+                } else if check.isKept {
+                    await rooms.endCheck(pass, of: client, room: room)
+                }
+            }
+            return accepted
+        } catch {
+            // What is not known may have been accepted: then the committer spends the pass.
+            if let pass, check.isKept, error.code != .unavailable {
+                await rooms.endCheck(pass, of: client, room: room)
+            }
+            throw error
+        }
+    }
+
+    private func claim(
+        _ claim: Claim, _ sale: SaleID, onAccepted: ((Acceptance) -> Void)?
+    ) async throws(WireError) -> Accepted {
+        let client = claim.client
         var decision = try await decide(claim, sale)
         if decision == .unknownSale {
             do {

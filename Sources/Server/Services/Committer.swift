@@ -13,6 +13,7 @@ final class Committer {
     private let engine: Engine
     private let store: Store
     private let directory: SaleDirectory
+    private let rooms: RoomService
     private let metrics: Metrics
     private let log: Log
     private let consumer: String
@@ -48,10 +49,12 @@ final class Committer {
     private static let takeOverIdleMilliseconds: Int64 = 5_000
 
     init(
-        engine: Engine, store: Store, directory: SaleDirectory, metrics: Metrics, log: Log, consumer: String,
+        engine: Engine, store: Store, directory: SaleDirectory, rooms: RoomService, metrics: Metrics, log: Log,
+        consumer: String,
         batchSize: Int
     ) {
         self.directory = directory
+        self.rooms = rooms
         self.engine = engine
         self.store = store
         self.metrics = metrics
@@ -231,6 +234,9 @@ final class Committer {
             ]
         }
         await withoutEnd("tell", settlements.count) { _ = try await self.engine.tell(outcomes) }
+        // The claim's process does it as well, unless it died.
+        let confirmed = settlements.filter { $0.status == .confirmed }.map(\.order)
+        await withoutEnd("spend", confirmed.count) { try await self.rooms.spendPasses(of: confirmed) }
         await withoutEnd("settle", settlements.count) { try await self.engine.settle(settlements) }
         for settlement in settlements { metrics.orders[settlement.status.rawValue, default: 0] += 1 }
     }

@@ -8,7 +8,7 @@ struct SaleDefinition {
     let closesAt: Timestamp
     let price: Int64
     let perClientLimit: Int64
-    let room: String?
+    let room: RoomID?
     let rejectPercent: Int64
 
     static let maxQuantity: Int64 = 10_000_000
@@ -28,8 +28,8 @@ struct SaleDefinition {
         opensAt = try Self.moment("opensAt", body.opensAt)
         closesAt = try Self.moment("closesAt", body.closesAt)
         guard opensAt < closesAt else { throw WireError(.invalid, "closesAt: must be after opensAt") }
-        room = body.room
-        guard room == nil else { throw WireError(.invalid, "room: there is no such room") }
+        // Whether there is such a room is known by PostgreSQL.
+        room = try body.room?.room("room")
     }
 
     private static func check(

@@ -21,6 +21,9 @@ final class SaleDirectory {
     private var verifying: Task<Void, Never>?
     private var whenVerified: [CheckedContinuation<Void, Never>] = []
 
+    /// Told when a sale of a room was registered, or its window changed, before the caller goes on.
+    var onRoomSaleChanged: (@LoopActor (RoomID) async throws -> Void)?
+
     private static let missingMilliseconds: Int64 = 1000
     private static let missingLimit = 10_000
 
@@ -104,7 +107,8 @@ final class SaleDirectory {
     func register(_ definition: SaleDefinition) async throws -> SaleState {
         let state = try await store.insertSale(
             name: definition.name, quantity: definition.quantity, price: definition.price,
-            perClientLimit: definition.perClientLimit, room: definition.room, rejectPercent: definition.rejectPercent,
+            perClientLimit: definition.perClientLimit, room: definition.room?.rawValue,
+            rejectPercent: definition.rejectPercent,
             window: SaleWindow(opensAt: definition.opensAt, closesAt: definition.closesAt))
         missing[state.sale.id] = nil
         do {
@@ -112,6 +116,7 @@ final class SaleDirectory {
         } catch {
             log(.warning, "sale_not_in_redis_yet", ["sale": .init(state.sale.id), "error": .init("\(error)")])
         }
+        await roomSaleChanged(state.sale)
         return state
     }
 
@@ -139,9 +144,20 @@ final class SaleDirectory {
             }
             let changed = try await self.state(of: id)
             guard changed.window.version >= window.version else { continue }
+            await roomSaleChanged(changed.sale)
             return changed
         }
         throw WireError.unavailable
+    }
+
+    private func roomSaleChanged(_ sale: Sale) async {
+        guard let room = sale.room else { return }
+        do {
+            try await onRoomSaleChanged?(RoomID(trusted: room))
+        } catch {
+            // A scheduler comes back to it.
+            log(.warning, "room_not_told_yet", ["sale": .init(sale.id), "error": .init("\(error)")])
+        }
     }
 
     /// Tells Redis of windows that it missed: an admin's command reaches PostgreSQL first, and whoever brought it there

@@ -13,6 +13,8 @@ final class Services {
     let store: Store
     let metrics: Metrics
     let directory: SaleDirectory
+    let roomDirectory: RoomDirectory
+    let rooms: RoomService
     let claims: ClaimService
     let orders: OrderService
     let statistics: StatisticsService
@@ -47,7 +49,10 @@ final class Services {
             log: log)
         metrics = Metrics()
         directory = SaleDirectory(engine: engine, store: store, log: log)
-        claims = ClaimService(engine: engine, directory: directory, metrics: metrics)
+        roomDirectory = RoomDirectory(engine: engine, store: store, sales: directory, log: log)
+        rooms = RoomService(engine: engine, store: store, directory: roomDirectory, log: log)
+        claims = ClaimService(engine: engine, directory: directory, rooms: rooms, metrics: metrics)
+        directory.onRoomSaleChanged = { [weak roomDirectory] in try await roomDirectory?.salesChanged(of: $0) }
         orders = OrderService(engine: engine, store: store, directory: directory, log: log)
         statistics = StatisticsService(engine: engine, store: store, directory: directory, log: log)
         auditor = Auditor(engine: engine, store: store, directory: directory)

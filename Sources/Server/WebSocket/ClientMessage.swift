@@ -47,6 +47,7 @@ struct ClientMessage: Decodable, Sendable {
     let sale: FlexibleID?
     let performance: FlexibleID?
     let key: FlexibleID?
+    let room: FlexibleID?
 
     struct Resume: Decodable, Sendable {
         let epoch: String

@@ -1,5 +1,18 @@
 import Model
 
+/// A client's place in a room's line.
+struct PlaceInLine: Equatable {
+    let rank: Int64
+    let waiting: Int64
+    let estimatedSeconds: Int64?
+    /// Whether what is left can reach this rank; nil where the room has no sale.
+    let isReachable: Bool?
+    /// Whether lots are still to be drawn.
+    let isProvisional: Bool
+    /// The change of the line as of which it is true.
+    let event: Int64
+}
+
 /// Everything that the server sends over a WebSocket, as bytes.
 enum ServerFrame {
     static func connected(client: ClientID, epoch: String, offset: Int64, recovered: Bool, id: MessageID?) -> [UInt8] {
@@ -67,6 +80,27 @@ enum ServerFrame {
             json.member("quantity", state.sale.quantity)
             json.member("opensAt", state.window.opensAt)
             json.member("closesAt", state.window.closesAt)
+        }
+    }
+
+    /// A place in line, as the answer to a join (`joined`) or pushed (`rank`).
+    static func place(_ place: PlaceInLine, of room: RoomID, isAnswer: Bool, id: MessageID? = nil) -> [UInt8] {
+        frame(isAnswer ? "joined" : "rank", id: id) { json in
+            json.member("room", room.rawValue)
+            json.member("rank", place.rank)
+            json.member("waiting", place.waiting)
+            json.member("estimatedSeconds", place.estimatedSeconds)
+            if let isReachable = place.isReachable { json.member("reachable", isReachable) }
+            if place.isProvisional { json.member("provisional", true) }
+            json.member("seq", place.event)
+        }
+    }
+
+    /// The end of waiting without a pass.
+    static func left(_ room: RoomID, reason: String, id: MessageID? = nil) -> [UInt8] {
+        frame("left", id: id) { json in
+            json.member("room", room.rawValue)
+            json.member("reason", reason)
         }
     }
 

@@ -27,6 +27,8 @@ final class Session {
     private(set) var tokenID: String?
     /// The sales that are watched, each with the number of the `watch` that asked for it last.
     private var watched: [SaleID: Int] = [:]
+    /// The rooms in whose lines this connection waits.
+    var rooms: Set<RoomID> = []
     private var lastWatch = 0
 
     private var cursor = OutcomeCursor(sent: 0)
@@ -65,7 +67,9 @@ final class Session {
         case ("claim", .connected): claim(message)
         case ("watch", .connected): watch(message)
         case ("unwatch", .connected): unwatch(message)
-        case ("claim", _), ("watch", _), ("unwatch", _):
+        case ("join", .connected): join(message)
+        case ("leave", .connected): leave(message)
+        case ("claim", _), ("watch", _), ("unwatch", _), ("join", _), ("leave", _):
             fail(WireError(.unauthenticated, "connect first"), message.id)
         default:
             hub.metrics.messages["unknown", default: 0] += 1
@@ -79,6 +83,8 @@ final class Session {
     func ended() {
         guard state != .ended else { return }
         state = .ended
+        if let client = presence?.client, !rooms.isEmpty { hub.rooms.ended(self, client) }
+        rooms = []
         presence?.remove(self)
         presence = nil
         for sale in watched.keys { hub.watches.remove(self, from: sale) }
@@ -263,29 +269,26 @@ final class Session {
         guard claims.inFlight < hub.limits.claimsInFlight else {
             return fail(WireError(.rateLimited, "too many claims in flight on this connection"), message.id)
         }
-        let handle = claims.begin(sale, id: message.id)
-        EventLoop.task { await self.decide(client, sale, key, message.id, handle) }
+        if let pass = message.token, pass.utf8.count > 128 {
+            return fail(WireError(.badRequest, "token: a pass has 36 characters"), message.id)
+        }
+        let handle = claims.begin(.claim(sale), id: message.id)
+        EventLoop.task { await self.decide(client, sale, key, message.token, message.id, handle) }
     }
 
     private func decide(
-        _ client: ClientID, _ sale: SaleID, _ key: IdempotencyKey?, _ id: MessageID?,
+        _ client: ClientID, _ sale: SaleID, _ key: IdempotencyKey?, _ pass: String?, _ id: MessageID?,
         _ handle: PendingClaims<MessageID>.Handle
     ) async {
         do {
-            let accepted = try await hub.claims.claim(client: client, sale: sale, key: key) { acceptance in
-                self.claims.accepted(handle, order: acceptance.order)
+            let accepted = try await hub.claims.claim(client: client, sale: sale, key: key, pass: pass) {
+                self.claims.granted(handle, .order($0.order))
             }
             guard state == .connected else { return }
             let outcome = Outcome.accepted(
                 order: accepted.acceptance.order, ticket: accepted.acceptance.ticket,
                 remaining: accepted.acceptance.remaining)
-            if let offset = accepted.offset { received(LoggedOutcome(offset: offset, outcome: outcome)) }
-            if !claims.end(handle, isToCome: accepted.offset.map { $0 > cursor.sent } ?? false) {
-                // It was sent before without this id, or the log could not be written: this is the direct answer. An
-                // offset that was not told yet isn't told out of its turn: the outcome follows with it.
-                let offset = accepted.offset.flatMap { $0 <= lastTold ? $0 : nil }
-                reply(ServerFrame.outcome(outcome, offset: offset, id: id))
-            }
+            answer(handle, outcome, at: accepted.offset, id)
         } catch {
             _ = claims.end(handle)
             guard state == .connected else { return }
@@ -296,6 +299,89 @@ final class Session {
         }
         sendReadyOutcomes()
     }
+
+    /// Answers a wish with the outcome that it got; `offset` is nil when the log could not be written.
+    private func answer(
+        _ handle: PendingClaims<MessageID>.Handle, _ outcome: Outcome, at offset: Int64?, _ id: MessageID?
+    ) {
+        if let offset { received(LoggedOutcome(offset: offset, outcome: outcome)) }
+        if !claims.end(handle, isToCome: offset.map { $0 > cursor.sent } ?? false) {
+            // It was sent before without this id, or the log could not be written: this is the direct answer. An offset
+            // that was not told yet isn't told out of its turn: the outcome follows with it.
+            let offset = offset.flatMap { $0 <= lastTold ? $0 : nil }
+            reply(ServerFrame.outcome(outcome, offset: offset, id: id))
+        }
+    }
+
+    // MARK: rooms
+
+    private func join(_ message: ClientMessage) {
+        guard let client = presence?.client, let room = room(message) else { return }
+        guard rooms.contains(room) || rooms.count < hub.limits.rooms else {
+            return fail(WireError(.rateLimited, "too many rooms on this connection"), message.id)
+        }
+        guard claims.inFlight < hub.limits.claimsInFlight else {
+            return fail(WireError(.rateLimited, "too many joins in flight on this connection"), message.id)
+        }
+        let handle = claims.begin(.join(room), id: message.id)
+        EventLoop.task {
+            do {
+                switch try await self.hub.rooms.join(client, self, room) {
+                case .waiting(let place):
+                    self.reply(ServerFrame.place(place, of: room, isAnswer: true, id: message.id))
+                    _ = self.claims.end(handle)
+                case .admitted(let token, let expiresAt):
+                    guard self.state == .connected else { return }
+                    self.claims.granted(handle, .pass(token))
+                    let outcome = Outcome.admitted(room, token: token, expiresAt: expiresAt)
+                    let offset = try? await self.hub.engine.tell([(client: client, outcome: outcome)]).first
+                    guard self.state == .connected else { return }
+                    self.answer(handle, outcome, at: offset, message.id)
+                case .gone: return
+                }
+            } catch {
+                _ = self.claims.end(handle)
+                guard self.state == .connected else { return }
+                self.fail(WireError(asWire: error), message.id)
+            }
+            self.sendReadyOutcomes()
+        }
+    }
+
+    private func leave(_ message: ClientMessage) {
+        guard let client = presence?.client, let room = room(message) else { return }
+        EventLoop.task {
+            do {
+                try await self.hub.rooms.leave(client, self, room)
+                guard self.state == .connected else { return }
+                self.reply(ServerFrame.left(room, reason: "left", id: message.id))
+            } catch {
+                guard self.state == .connected else { return }
+                self.fail(WireError(asWire: error), message.id)
+            }
+        }
+    }
+
+    private func room(_ message: ClientMessage) -> RoomID? {
+        guard let text = message.room?.text else {
+            fail(WireError(.badRequest, "room: missing"), message.id)
+            return nil
+        }
+        guard let room = RoomID(text) else {
+            fail(WireError(.notFound, "room: no such room"), message.id)
+            return nil
+        }
+        return room
+    }
+
+    /// Sends what nobody asked for; unlike a state it is not replaced by a newer one.
+    func push(_ bytes: [UInt8]) {
+        guard state == .connected else { return }
+        connection.send(bytes)
+    }
+
+    /// Whether it is told of a sale's changes anyway.
+    func isWatching(_ sale: SaleID) -> Bool { watched[sale] != nil }
 
     // MARK: watching
 

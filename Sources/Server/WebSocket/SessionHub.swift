@@ -17,6 +17,8 @@ struct SessionLimits {
     let claimsInFlight = 256
     /// Sales that one connection watches.
     let watches = 200
+    /// Rooms in which one connection waits.
+    let rooms = 20
     /// Connections of one client on this process.
     let connectionsPerClient: Int
     /// Milliseconds in which `connect` has to come.
@@ -32,6 +34,7 @@ final class SessionHub {
     let directory: SaleDirectory
     let credentials: CredentialsChecker
     let watches: WatchHub
+    let rooms: RoomHub
     let metrics: Metrics
     let limits: SessionLimits
     let epochs: ResumeEpochs
@@ -45,7 +48,8 @@ final class SessionHub {
 
     init(
         engine: Engine, store: Store, claims: ClaimService, directory: SaleDirectory, credentials: CredentialsChecker,
-        watches: WatchHub, metrics: Metrics, limits: SessionLimits, epochs: ResumeEpochs, outcomeSeconds: Int64,
+        watches: WatchHub, rooms: RoomHub, metrics: Metrics, limits: SessionLimits, epochs: ResumeEpochs,
+        outcomeSeconds: Int64,
         log: Log
     ) {
         self.engine = engine
@@ -54,6 +58,7 @@ final class SessionHub {
         self.directory = directory
         self.credentials = credentials
         self.watches = watches
+        self.rooms = rooms
         self.metrics = metrics
         self.limits = limits
         self.epochs = epochs
@@ -134,7 +139,7 @@ final class SessionHub {
                     : .order(order.id, order.status, ticket: order.ticket, reason: order.reason)
             ]
         }
-        return truth.sorted { $0.key < $1.key }.flatMap { $0.value }
+        return truth.sorted { $0.key < $1.key }.flatMap { $0.value } + (try await rooms.rooms.passes(of: client))
     }
 
     private func sweep() {
@@ -222,6 +227,7 @@ final class Presence {
         switch event {
         case .outcome(let outcome): for session in sessions { session.received(outcome) }
         case .renewed: for session in sessions { session.mayHaveMissed() }
+        case .away(let room): hub.rooms.away(client, room)
         }
     }
 }

@@ -30,6 +30,38 @@ final class WatchHub {
         return try await watch.current()
     }
 
+    /// Calls `handler` whenever a sale's state is told to its watchers, until the observation is let go.
+    func observe(_ sale: SaleID, _ handler: @escaping @LoopActor (SaleState) -> Void) -> SaleObservation {
+        let watch = watches[sale] ?? Watch(sale: sale, engine: engine, directory: directory)
+        watches[sale] = watch
+        let observation = SaleObservation(sale: sale, hub: self)
+        watch.observe(observation, handler)
+        // Starts it, where nobody watches yet.
+        EventLoop.task {
+            var backoff = Backoff(base: 100, cap: 2000)
+            while !observation.hasEnded {
+                do {
+                    handler(try await watch.current())
+                    return
+                } catch is WireError {
+                    return
+                } catch {
+                    await EventLoop.sleep(milliseconds: backoff.next())
+                }
+            }
+        }
+        return observation
+    }
+
+    fileprivate func end(_ observation: SaleObservation) {
+        guard let watch = watches[observation.sale] else { return }
+        watch.stopObserving(observation)
+        if watch.isEmpty {
+            watch.end()
+            watches[observation.sale] = nil
+        }
+    }
+
     /// Ends it.
     func remove(_ session: Session, from sale: SaleID) {
         guard let watch = watches[sale] else { return }
@@ -41,6 +73,26 @@ final class WatchHub {
     }
 }
 
+/// Somebody in this process who follows a sale.
+@LoopActor
+final class SaleObservation {
+    let sale: SaleID
+    private weak var hub: WatchHub?
+    private(set) var hasEnded = false
+
+    fileprivate init(sale: SaleID, hub: WatchHub) {
+        self.sale = sale
+        self.hub = hub
+    }
+
+    /// Ends it.
+    func cancel() {
+        guard !hasEnded else { return }
+        hasEnded = true
+        hub?.end(self)
+    }
+}
+
 /// One watched sale: its state, kept by the engine's events and by the clock, told at most once a tick.
 @LoopActor
 private final class Watch {
@@ -48,6 +100,7 @@ private final class Watch {
     private let engine: Engine
     private let directory: SaleDirectory
     private var sessions: [ObjectIdentifier: Session] = [:]
+    private var observers: [ObjectIdentifier: @LoopActor (SaleState) -> Void] = [:]
     private var state: SaleState?
     private var subscription: Subscription?
     private var starting: Task<Result<SaleState, any Error>, Never>?
@@ -69,7 +122,13 @@ private final class Watch {
         self.directory = directory
     }
 
-    var isEmpty: Bool { sessions.isEmpty }
+    var isEmpty: Bool { sessions.isEmpty && observers.isEmpty }
+
+    func observe(_ observation: SaleObservation, _ handler: @escaping @LoopActor (SaleState) -> Void) {
+        observers[ObjectIdentifier(observation)] = handler
+    }
+
+    func stopObserving(_ observation: SaleObservation) { observers[ObjectIdentifier(observation)] = nil }
 
     func add(_ session: Session) { sessions[ObjectIdentifier(session)] = session }
     func remove(_ session: Session) { sessions[ObjectIdentifier(session)] = nil }
@@ -204,5 +263,6 @@ private final class Watch {
             return bytes
         }
         for session in sessions.values { session.saleChanged(sale, frame: frame) }
+        if let state { for observer in observers.values { observer(state) } }
     }
 }

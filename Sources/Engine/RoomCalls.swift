@@ -1,0 +1,201 @@
+import EventLoop
+import Foundation
+import Model
+
+/// Calls the functions of waiting rooms: merges what one turn of the loop asks of one room, sends passes along, waits
+/// while lots are drawn, and tells whoever was admitted or whose pass ran out.
+@LoopActor
+final class RoomCalls {
+    typealias Joined = (standing: RoomStanding, summary: RoomSummary)
+
+    /// How many clients go into one call at most.
+    static let clientsPerCall = 256
+    /// How many can be admitted in one tick. What is left over is admitted in the next, which is due at once.
+    static let passesPerTick = 64
+    /// How long a pass that is shown is kept beyond its time.
+    static let leaseMilliseconds: Int64 = 5000
+    /// How long to wait before a room in which lots are drawn is asked again, in ms.
+    static let drawPause: Int64 = 50
+    /// How long a draw may take, in ms, before callers are told that the room is unavailable.
+    private static let drawPatience: Int64 = 15_000
+
+    private struct Waiting {
+        let client: ClientID
+        let holder: Int64
+        let continuation: CheckedContinuation<Result<Joined?, Outage>, Never>
+    }
+
+    private struct Gone: Hashable {
+        let room: RoomID
+        let holder: Int64
+    }
+
+    private let router: CommandRouter
+    private let configuration: EngineConfiguration
+    private let tells: TellBatcher
+    private let log: Log
+    private var waiting: [RoomID: [Waiting]] = [:]
+    private var gone: [Gone: [ClientID]] = [:]
+
+    init(router: CommandRouter, configuration: EngineConfiguration, tells: TellBatcher, log: Log) {
+        self.router = router
+        self.configuration = configuration
+        self.tells = tells
+        self.log = log
+    }
+
+    /// A call with the keys and arguments that all functions of rooms take.
+    func command(_ function: FunctionLibrary.Function, _ room: RoomID, passes: Int) -> RedisCommand {
+        let keys = Keys.Room(room)
+        var command = RedisCommand(function: function, keys: keys.all, reserving: 768 + 44 * passes)
+        command.append(configuration.now)
+        command.append(keys.events)
+        command.append(passes)
+        for _ in 0..<passes { command.append(UUID().uuidString.lowercased()) }
+        return command
+    }
+
+    /// Calls a function. While lots are drawn it is called again.
+    func reply(
+        _ function: FunctionLibrary.Function, _ room: RoomID, passes: Int, _ append: (inout RedisCommand) -> Void
+    ) async throws(Outage) -> RedisReply {
+        var command = command(function, room, passes: passes)
+        append(&command)
+        command.seal()
+        let call = command
+        let state = Keys.Room(room).state
+        let deadline = EventLoop.monotonicMilliseconds + Self.drawPatience
+        while true {
+            let reply = try await router.ask(calling: call, about: state)
+            guard reply.string == "D" else { return reply }
+            guard EventLoop.monotonicMilliseconds < deadline else { throw Outage(.redis, "lots are being drawn") }
+            await EventLoop.sleep(milliseconds: Self.drawPause)
+        }
+    }
+
+    /// The parts of a function's reply; nil when Redis doesn't know the room.
+    func ask(
+        _ function: FunctionLibrary.Function, _ room: RoomID, passes: Int, _ append: (inout RedisCommand) -> Void
+    ) async throws(Outage) -> [RedisReply]? {
+        let reply = try await reply(function, room, passes: passes, append)
+        return reply.string == "?" ? nil : reply.elements
+    }
+
+    func join(_ client: ClientID, room: RoomID, holder: Int64) async throws(Outage) -> Joined? {
+        // As for claims: not sent to a Redis that comes back within the turn.
+        guard router.isReady(for: Keys.Room(room).state) else { throw Outage(.redis, "not connected") }
+        let result = await withCheckedContinuation { continuation in
+            schedule()
+            waiting[room, default: []].append(Waiting(client: client, holder: holder, continuation: continuation))
+        }
+        return try result.get()
+    }
+
+    func away(_ client: ClientID, room: RoomID, holder: Int64) {
+        schedule()
+        gone[Gone(room: room, holder: holder), default: []].append(client)
+    }
+
+    private func schedule() {
+        if waiting.isEmpty && gone.isEmpty { Turn.atEnd(.merge) { self.send() } }
+    }
+
+    private func send() {
+        let (joining, leaving) = (waiting, gone)
+        waiting.removeAll(keepingCapacity: true)
+        gone.removeAll(keepingCapacity: true)
+        for (key, clients) in leaving {
+            for chunk in clients.chunks(of: Self.clientsPerCall) { sendAway(chunk, key) }
+        }
+        for (room, all) in joining {
+            for chunk in all.chunks(of: Self.clientsPerCall) { sendJoin(Array(chunk), room) }
+        }
+    }
+
+    private func sendAway(_ clients: ArraySlice<ClientID>, _ key: Gone) {
+        var command = command(.roomAway, key.room, passes: 0)
+        command.append(key.holder)
+        command.append(ClientChannel.away(from: key.room))
+        for client in clients {
+            command.append(client.rawValue)
+            command.append(Keys.client(client))
+        }
+        router.call(command, about: Keys.Room(key.room).state) { [log] result in
+            guard case .failure(let outage) = result else { return }
+            // The places are let go when this gateway's number is.
+            log(.debug, "room_away_failed", ["room": .init(key.room), "error": .init(outage)])
+        }
+    }
+
+    private func sendJoin(_ batch: [Waiting], _ room: RoomID) {
+        EventLoop.task {
+            let result: Result<[Joined]?, Outage>
+            do throws(Outage) {
+                result = .success(try await self.decide(batch, room))
+            } catch {
+                result = .failure(error)
+            }
+            for (index, waiting) in batch.enumerated() {
+                waiting.continuation.resume(returning: result.map { $0?[index] })
+            }
+        }
+    }
+
+    private func decide(_ batch: [Waiting], _ room: RoomID) async throws(Outage) -> [Joined]? {
+        let parts = try await ask(.roomJoin, room, passes: batch.count) { command in
+            for waiting in batch {
+                command.append(waiting.client.rawValue)
+                command.append(waiting.holder)
+            }
+        }
+        guard let parts else { return nil }
+        guard parts.count == batch.count + 2, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
+            throw Outage(.redis, "an unknown answer to joins")
+        }
+        deliver(parts[1], of: room)
+        return parts.dropFirst(2).map { (RoomStanding(word: $0.string ?? ""), summary) }
+    }
+
+    /// Tells clients what a call decided about them, and takes it out of the room's outbox. What fails here is told by
+    /// the next scheduler that looks.
+    func deliver(_ outcomes: RedisReply, of room: RoomID) {
+        let words = outcomes.elements.compactMap(\.string)
+        guard !words.isEmpty else { return }
+        EventLoop.task {
+            do throws(Outage) {
+                _ = try await self.tells.tell(words.flatMap { RoomCalls.outcomes($0, room) })
+                for chunk in words.chunks(of: 200) {
+                    _ = try await self.reply(.roomTold, room, passes: 0) { command in
+                        for word in chunk { command.append(word) }
+                    }
+                }
+            } catch {
+                self.log(.debug, "room_outcomes_wait", ["room": .init(room), "error": .init(error)])
+            }
+        }
+    }
+
+    /// What an entry of the outbox says: `g client token expires` admitted, `t …` its pass ran out. Before the end of a
+    /// pass its beginning is told, unless it was: whoever admitted may have died before telling.
+    nonisolated static func outcomes(_ word: String, _ room: RoomID) -> [TellBatcher.Item] {
+        let parts = word.split(separator: " ")
+        guard parts.count == 4, let expires = Int64(parts[3]) else { return [] }
+        let client = ClientID(trusted: String(parts[1]))
+        let token = String(parts[2])
+        let admitted = Outcome.admitted(room, token: token, expiresAt: Timestamp(milliseconds: expires))
+        return parts[0] == "g"
+            ? [(client, admitted)] : [(client, admitted), (client, .expired(room, token: token))]
+    }
+}
+
+/// What is said on a client's channel besides outcomes.
+enum ClientChannel {
+    /// A gateway that held the client's place in a room has no connection of it any more.
+    static func away(from room: RoomID) -> String { "\taway \(room)" }
+
+    /// The room of such a message; nil for any other.
+    static func room(away text: String) -> RoomID? {
+        guard text.hasPrefix("\taway ") else { return nil }
+        return RoomID(String(text.dropFirst(6)))
+    }
+}

@@ -1,0 +1,200 @@
+import Engine
+import EventLoop
+import Model
+import Persistence
+
+/// Finds rooms, makes sure that Redis knows them, and knows which sales each has.
+@LoopActor
+final class RoomDirectory {
+    /// What a claim has to know of its sale before it is decided. A sale never changes it.
+    struct SaleRoom {
+        let room: RoomID?
+        let perClientLimit: Int64
+    }
+
+    let engine: Engine
+    let store: Store
+    private let sales: SaleDirectory
+    private let log: Log
+    /// All rooms by name, as PostgreSQL had them when it was last asked.
+    private(set) var rooms: [RoomID: Room] = [:]
+    /// Sales that have not ended, by their room.
+    private(set) var liveSales: [RoomID: [StoredSale]] = [:]
+    private var saleRooms: [SaleID: SaleRoom] = [:]
+    /// Names that PostgreSQL did not know lately: asking for made-up ones must not cost a query each.
+    private var missing: [RoomID: Int64] = [:]
+    /// What Redis was told last of a room's sales.
+    private var told: [RoomID: Told] = [:]
+    private var refreshing: Task<Void, Never>?
+    private var refreshAgain = false
+    private var refreshes = 0
+    private var subscriptions: [Subscription] = []
+    private let timer = LoopTimer()
+    /// Told after each refresh.
+    var onRefreshed: [() -> Void] = []
+    /// Whether this process tells Redis of the rooms' sales.
+    var isScheduler = false
+
+    private struct Told: Equatable {
+        let opensAt: Timestamp?
+        let isLive: Bool
+    }
+
+    private static let missingMilliseconds: Int64 = 1000
+    private static let missingLimit = 10_000
+    private static let saleRoomLimit = 100_000
+    private static let refreshMilliseconds: Int64 = 5000
+
+    init(engine: Engine, store: Store, sales: SaleDirectory, log: Log) {
+        self.engine = engine
+        self.store = store
+        self.sales = sales
+        self.log = log
+    }
+
+    /// Follows what happens to rooms and to their sales. Returns once all is known.
+    func start() async {
+        var backoff = Backoff(base: 50, cap: 1000)
+        while subscriptions.isEmpty {
+            do {
+                subscriptions = [
+                    try await engine.subscribeRooms { [weak self] _ in self?.refreshSoon() },
+                    try await engine.subscribeSales { [weak self] _ in self?.refreshSoon() },
+                ]
+            } catch {
+                await EventLoop.sleep(milliseconds: backoff.next())
+            }
+        }
+        refreshSoon()
+        await refreshing?.value
+    }
+
+    func stop() {
+        timer.stop()
+        for subscription in subscriptions { subscription.cancel() }
+        subscriptions = []
+    }
+
+    /// Redis may be another than before: it is told anew of everything.
+    func redisChanged() {
+        told = [:]
+        refreshSoon()
+    }
+
+    /// Asks PostgreSQL again; calls while it is asked lead to one more question.
+    func refreshSoon() {
+        guard refreshing == nil else {
+            refreshAgain = true
+            return
+        }
+        refreshing = EventLoop.task {
+            repeat {
+                self.refreshAgain = false
+                do {
+                    try await self.refresh()
+                } catch {
+                    self.log(.debug, "rooms_wait", ["error": .init("\(error)")])
+                }
+            } while self.refreshAgain
+            self.refreshing = nil
+            self.timer.start(after: self.untilNextChange()) { [weak self] in self?.refreshSoon() }
+        }
+    }
+
+    private func refresh() async throws {
+        let stored = try await store.rooms()
+        let live = try await store.activeRoomSales()
+        rooms = Dictionary(stored.map { ($0.id, $0) }) { first, _ in first }
+        var byRoom: [RoomID: [StoredSale]] = [:]
+        for sale in live {
+            if let room = sale.sale.room.map(RoomID.init(trusted:)) { byRoom[room, default: []].append(sale) }
+        }
+        liveSales = byRoom
+        refreshes += 1
+        // Another process may have told what it read before.
+        if refreshes % 6 == 0 { told = [:] }
+        if isScheduler {
+            for room in stored { try await tellSales(of: room.id) }
+        }
+        for handler in onRefreshed { handler() }
+    }
+
+    /// A sale's end is a moment at which its room may have to be emptied.
+    private func untilNextChange() -> Int64 {
+        let now = EventLoop.wallMilliseconds
+        let next = liveSales.values.joined().map(\.window.closesAt.milliseconds).filter { $0 > now }.min()
+        // A little later: PostgreSQL's clock may be behind ours.
+        return min(Self.refreshMilliseconds, max(20, (next ?? .max / 2) - now + 20))
+    }
+
+    /// Tells Redis when the first sale of a room opens, and whether there is one that has not ended.
+    private func tellSales(of room: RoomID) async throws {
+        let sales = liveSales[room] ?? []
+        // A sale that opens before another has ended keeps the room open.
+        let news = Told(opensAt: sales.map(\.window.opensAt).min(), isLive: !sales.isEmpty)
+        guard told[room] != news else { return }
+        // What Redis doesn't know yet it is told as soon as the room is made known to it.
+        guard let sentHome = try await engine.setSales(of: room, opensAt: news.opensAt, isLive: news.isLive) else {
+            return
+        }
+        told[room] = news
+        if sentHome > 0 { log(.info, "room_closed", ["room": .init(room), "sentHome": .init(sentHome)]) }
+    }
+
+    /// A sale of this room was registered, or its window changed here: Redis hears of it before the caller goes on.
+    func salesChanged(of room: RoomID) async throws {
+        let live = try await store.activeRoomSales().filter { $0.sale.room == room.rawValue }
+        liveSales[room] = live.isEmpty ? nil : live
+        told[room] = nil
+        try await with(room) { try await self.engine.inspect(room: room) }
+        try await tellSales(of: room)
+        for handler in onRefreshed { handler() }
+    }
+
+    /// Does something with a room that Redis has to know; makes it known first when it doesn't.
+    /// - Throws: `not_found` when there is no such room; what `call` throws.
+    @discardableResult
+    func with<Result>(_ room: RoomID, _ call: @LoopActor () async throws -> Result?) async throws -> Result {
+        if let result = try await call() { return result }
+        try await restore(room)
+        guard let result = try await call() else { throw WireError.unavailable }
+        return result
+    }
+
+    private func restore(_ id: RoomID) async throws {
+        let now = EventLoop.monotonicMilliseconds
+        if let seen = missing[id], now - seen < Self.missingMilliseconds { throw WireError(.notFound, "no such room") }
+        guard let room = try await store.room(id) else {
+            if missing.count >= Self.missingLimit { missing.removeAll() }
+            missing[id] = now
+            throw WireError(.notFound, "no such room")
+        }
+        let live = try await store.activeRoomSales().filter { $0.sale.room == id.rawValue }
+        try await engine.define(room)
+        // Before anybody is admitted.
+        _ = try await engine.setSales(of: id, opensAt: live.map(\.window.opensAt).min(), isLive: !live.isEmpty)
+        log(.info, "room_known", ["room": .init(id)])
+    }
+
+    /// A room was made here: it is no longer missing.
+    func add(_ room: Room) {
+        missing[room.id] = nil
+        rooms[room.id] = room
+        for handler in onRefreshed { handler() }
+    }
+
+    /// A sale's room, if it was asked before.
+    func known(_ sale: SaleID) -> SaleRoom? { saleRooms[sale] }
+
+    /// A sale's room.
+    /// - Throws: `not_found` when there is no such sale; ``Outage``.
+    func room(of sale: SaleID) async throws -> SaleRoom {
+        if let known = saleRooms[sale] { return known }
+        let state = try await sales.state(of: sale)
+        let found = SaleRoom(
+            room: state.sale.room.map(RoomID.init(trusted:)), perClientLimit: state.sale.perClientLimit)
+        if saleRooms.count >= Self.saleRoomLimit { saleRooms.removeAll() }
+        saleRooms[sale] = found
+        return found
+    }
+}

@@ -1,0 +1,261 @@
+import Engine
+import EventLoop
+import Foundation
+import Model
+import Persistence
+
+/// What a scheduler does for rooms: whatever is due by the clock, letting go of dead gateways' places, drawing lots.
+/// Any number of processes may do it at once: each step is one call that does nothing the second time.
+@LoopActor
+final class RoomKeeper {
+    private let engine: Engine
+    private let store: Store
+    private let directory: RoomDirectory
+    private let log: Log
+    private var clocks: [RoomID: RoomClock] = [:]
+    private let deathTimer = LoopTimer()
+    private var isBurying = false
+    private var drawing: Set<RoomID> = []
+
+    private static let deathMilliseconds: Int64 = 250
+    /// Clients that are read, sorted and written at a time when lots are drawn.
+    private static let drawChunk: Int64 = 2000
+    /// How often the token is renewed while PostgreSQL sorts; it lives for 10 s.
+    private static let keepMilliseconds: Int64 = 3000
+
+    init(engine: Engine, store: Store, directory: RoomDirectory, log: Log) {
+        self.engine = engine
+        self.store = store
+        self.directory = directory
+        self.log = log
+    }
+
+    func start() {
+        directory.isScheduler = true
+        directory.onRefreshed.append { [weak self] in self?.follow() }
+        directory.redisChanged()
+        follow()
+        deathTimer.start(after: 0, every: Self.deathMilliseconds) { [weak self] in self?.buryDead() }
+    }
+
+    func stop() {
+        deathTimer.stop()
+        for clock in clocks.values { clock.stop() }
+        clocks = [:]
+    }
+
+    /// Redis is another than before.
+    func redisChanged() {
+        for clock in clocks.values { clock.tickSoon() }
+    }
+
+    private func follow() {
+        guard deathTimer.isRunning || clocks.isEmpty else { return }
+        for (id, room) in directory.rooms {
+            if clocks[id] == nil {
+                clocks[id] = RoomClock(room: id, engine: engine, directory: directory, log: log) { [weak self] in
+                    self?.draw(id)
+                }
+            }
+            if room.limits.ordering == .random, room.drawnAt == nil { publishLateDraw(id) }
+        }
+    }
+
+    // MARK: dead gateways
+
+    private func buryDead() {
+        guard !isBurying else { return }
+        isBurying = true
+        EventLoop.task {
+            defer { self.isBurying = false }
+            do {
+                let dead = try await self.engine.buryDead(silentMilliseconds: Heartbeat.silenceMilliseconds)
+                for gateway in dead {
+                    for room in self.directory.rooms.keys {
+                        try await self.engine.letGo(of: gateway.number, lastBeat: gateway.lastBeat, room: room)
+                    }
+                    _ = try await self.engine.buryDead(
+                        silentMilliseconds: Heartbeat.silenceMilliseconds, finished: gateway.number)
+                    self.log(.info, "gateway_let_go", ["number": .init(gateway.number)])
+                }
+            } catch {
+                self.log(.debug, "gateways_wait", ["error": .init("\(error)")])
+            }
+        }
+    }
+
+    // MARK: the draw
+
+    private func draw(_ room: RoomID) {
+        guard !drawing.contains(room) else { return }
+        drawing.insert(room)
+        EventLoop.task {
+            defer { self.drawing.remove(room) }
+            do {
+                try await self.drawLots(room)
+            } catch {
+                self.log(.warning, "draw_waits", ["room": .init(room), "error": .init("\(error)")])
+                await EventLoop.sleep(milliseconds: 200)
+            }
+        }
+    }
+
+    private func drawLots(_ room: RoomID) async throws {
+        let token = UUID().uuidString
+        guard case .begun(let length) = try await engine.beginDraw(room, token: token) else { return }
+        log(.info, "draw_begun", ["room": .init(room), "length": .init(length)])
+        try await store.clearDraw(room)
+        for offset in stride(from: 0, to: length, by: Int(Self.drawChunk)) {
+            let clients = try await engine.readDraw(room, token: token, offset: offset, count: Self.drawChunk)
+            guard let clients else { return }
+            try await store.addDrawEntries(room, clients: clients)
+        }
+        // A million names take PostgreSQL some seconds.
+        let keeping = LoopTimer()
+        keeping.start(after: Self.keepMilliseconds, every: Self.keepMilliseconds) {
+            EventLoop.task { _ = try? await self.engine.keepDraw(room, token: token) }
+        }
+        let count = try await store.draw(room)
+        keeping.stop()
+        var position: Int64 = 0
+        while position < count {
+            let entries = try await store.drawEntries(room, after: position, limit: Int(Self.drawChunk))
+            guard let last = entries.last else { throw Outage(.postgres, "the draw of a room has a gap") }
+            let clients = entries.map(\.client)
+            guard try await engine.writeDraw(room, token: token, position: position + 1, clients: clients) else {
+                return
+            }
+            position = last.position
+        }
+        guard try await engine.endDraw(room, token: token, count: count) else { return }
+        try await store.markDrawn(room)
+        directory.refreshSoon()
+        log(.info, "draw_ended", ["room": .init(room), "clients": .init(count)])
+    }
+
+    /// A draw that ended in Redis, and whose end PostgreSQL did not hear of.
+    private func publishLateDraw(_ room: RoomID) {
+        guard !drawing.contains(room) else { return }
+        EventLoop.task {
+            guard let live = try? await self.engine.inspect(room: room), live.isDrawn, !self.drawing.contains(room)
+            else { return }
+            try? await self.store.markDrawn(room)
+            self.directory.refreshSoon()
+        }
+    }
+}
+
+/// Ticks one room when something is due in it.
+@LoopActor
+private final class RoomClock {
+    private let room: RoomID
+    private let engine: Engine
+    private let directory: RoomDirectory
+    private let log: Log
+    private let drawIsDue: () -> Void
+    private let timer = LoopTimer()
+    private var dueAt: Int64 = .max
+    private var subscription: Subscription?
+    private var isTicking = false
+    private var tickAgain = false
+    private var hasEnded = false
+    private var lastEvent: Int64 = -1
+
+    /// How often a room is looked at where something goes on, and where nothing does, whatever it says: messages may be
+    /// lost.
+    private static let busyMilliseconds: Int64 = 1000
+    private static let idleMilliseconds: Int64 = 5000
+
+    init(
+        room: RoomID, engine: Engine, directory: RoomDirectory, log: Log, drawIsDue: @escaping () -> Void
+    ) {
+        self.room = room
+        self.engine = engine
+        self.directory = directory
+        self.log = log
+        self.drawIsDue = drawIsDue
+        EventLoop.task { await self.listen() }
+        tickSoon()
+    }
+
+    func stop() {
+        hasEnded = true
+        timer.stop()
+        subscription?.cancel()
+        subscription = nil
+    }
+
+    func tickSoon() { wait(0) }
+
+    private func listen() async {
+        var backoff = Backoff(base: 50, cap: 2000)
+        while !hasEnded, subscription == nil {
+            do {
+                let new = try await engine.subscribe(room: room) { [weak self] event in self?.heard(event) }
+                if hasEnded { new.cancel() } else { subscription = new }
+            } catch {
+                await EventLoop.sleep(milliseconds: backoff.next())
+            }
+        }
+    }
+
+    private func heard(_ event: RoomEvent) {
+        switch event {
+        case .changed(let summary, _, _): plan(by: summary)
+        case .renewed: tickSoon()
+        }
+    }
+
+    private func plan(by summary: RoomSummary) {
+        if summary.draw == .due { drawIsDue() }
+        let isIdle = summary.waiting == 0 && summary.active == 0
+        let latest = isIdle ? Self.idleMilliseconds : Self.busyMilliseconds
+        // By Redis' clock, by which it will be due.
+        let pause = summary.due.map { $0.milliseconds - summary.now.milliseconds } ?? latest
+        wait(min(latest, max(0, pause)))
+    }
+
+    /// Ticks after a pause, or earlier when that was planned.
+    private func wait(_ milliseconds: Int64) {
+        guard !hasEnded else { return }
+        let moment = EventLoop.monotonicMilliseconds + milliseconds
+        guard moment < dueAt || !timer.isRunning else { return }
+        dueAt = moment
+        timer.start(after: milliseconds) { [weak self] in self?.tick() }
+    }
+
+    private func tick() {
+        dueAt = .max
+        guard !isTicking else {
+            tickAgain = true
+            return
+        }
+        isTicking = true
+        EventLoop.task {
+            await self.tickOnce()
+            self.isTicking = false
+            if self.tickAgain {
+                self.tickAgain = false
+                self.tickSoon()
+            }
+        }
+    }
+
+    private func tickOnce() async {
+        do {
+            let summary = try await directory.with(room) { try await self.engine.tick(self.room) }
+            // Due, and yet nothing happened: not asked again at once.
+            let isStuck = summary.event == lastEvent && (summary.due.map { $0 <= summary.now } ?? false)
+            lastEvent = summary.event
+            plan(by: summary)
+            if isStuck {
+                dueAt = .max
+                timer.stop()
+                wait(20)
+            }
+        } catch {
+            log(.debug, "room_waits", ["room": .init(room), "error": .init("\(error)")])
+            wait(200)
+        }
+    }
+}

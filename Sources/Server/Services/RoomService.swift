@@ -1,0 +1,136 @@
+import Engine
+import EventLoop
+import Model
+import Persistence
+
+/// What clients and admins do with rooms.
+@LoopActor
+final class RoomService {
+    private let engine: Engine
+    private let store: Store
+    let directory: RoomDirectory
+    private let log: Log
+
+    init(engine: Engine, store: Store, directory: RoomDirectory, log: Log) {
+        self.engine = engine
+        self.store = store
+        self.directory = directory
+        self.log = log
+    }
+
+    /// Lets a client join, or finds it where it is.
+    /// - Throws: `not_found`, `rejected`, ``Outage``.
+    func join(
+        _ client: ClientID, _ room: RoomID, holder: Int64
+    ) async throws -> (standing: RoomStanding, summary: RoomSummary) {
+        let joined = try await directory.with(room) {
+            try await self.engine.join(client, room: room, holder: holder)
+        }
+        if joined.standing == .rejected { throw WireError(.rejected, "the room lets nobody in") }
+        return joined
+    }
+
+    /// - Throws: `not_found`, ``Outage``.
+    func leave(_ client: ClientID, _ room: RoomID) async throws {
+        try await directory.with(room) { try await self.engine.leave(client, room: room) }
+    }
+
+    /// - Throws: `not_found`, ``Outage``.
+    func standing(
+        of client: ClientID, in room: RoomID, asksItself: Bool
+    ) async throws -> (standing: RoomStanding, summary: RoomSummary) {
+        try await directory.with(room) {
+            try await self.engine.standing(of: client, room: room, asksItself: asksItself)
+        }
+    }
+
+    /// The passes that a client has, for one whose outcomes are no longer in its log.
+    /// - Throws: ``Outage``.
+    func passes(of client: ClientID) async throws -> [Outcome] {
+        var passes: [Outcome] = []
+        for room in directory.rooms.keys.sorted() {
+            let found = try await engine.standing(of: client, room: room, asksItself: false)
+            if case .admitted(let token, let expiresAt)? = found?.standing {
+                passes.append(.admitted(room, token: token, expiresAt: expiresAt))
+            }
+        }
+        return passes
+    }
+
+    // MARK: passes and claims
+
+    /// Whether a client has this pass. See ``Engine/Engine/check(_:of:room:)``.
+    func check(_ token: String, of client: ClientID, room: RoomID) async throws -> (isValid: Bool, isKept: Bool) {
+        try await directory.with(room) { try await self.engine.check(token, of: client, room: room) }
+    }
+
+    /// What the pass was shown for is decided.
+    func endCheck(_ token: String, of client: ClientID, room: RoomID) async {
+        // What fails here ends by itself five seconds later.
+        try? await engine.endCheck(token, of: client, room: room)
+    }
+
+    /// Spends a pass. What fails here the committer does, or it ends by its time.
+    func spend(_ token: String, of client: ClientID, room: RoomID) async {
+        do {
+            try await engine.spend([(client, token, Timestamp(milliseconds: .max / 2))], room: room)
+        } catch {
+            log(.debug, "pass_not_spent_yet", ["room": .init(room), "error": .init("\(error)")])
+        }
+    }
+
+    /// Spends the passes by which these orders were claimed, unless that has happened: whoever accepted the claim may
+    /// have died before.
+    /// - Throws: ``Outage``.
+    func spendPasses(of orders: [AcceptedOrder]) async throws {
+        var spent: [RoomID: [(client: ClientID, token: String?, before: Timestamp)]] = [:]
+        for order in orders {
+            let sale = try await directory.room(of: order.order.sale)
+            guard let room = sale.room, order.slot == sale.perClientLimit else { continue }
+            spent[room, default: []].append((order.client, nil, order.acceptedAt))
+        }
+        for (room, passes) in spent { try await engine.spend(passes, room: room) }
+    }
+
+    // MARK: admins
+
+    /// - Throws: `in_use`, ``Outage``.
+    func create(_ id: RoomID, _ limits: RoomLimits) async throws -> Room {
+        guard let room = try await store.insertRoom(id, limits: limits) else {
+            throw WireError(.inUse, "id: there is a room of this name")
+        }
+        directory.add(room)
+        do {
+            try await engine.define(room)
+        } catch {
+            log(.warning, "room_not_in_redis_yet", ["room": .init(id), "error": .init("\(error)")])
+        }
+        return room
+    }
+
+    /// Changes limits; they hold from the next decision on.
+    /// - Throws: `not_found`, ``Outage``, what `change` throws.
+    func update(_ id: RoomID, _ change: (inout RoomLimits) throws -> Void) async throws -> Room {
+        // Another admin may change it at the same time: the version in PostgreSQL decides who was first.
+        for _ in 0..<20 {
+            guard let room = try await store.room(id) else { throw WireError(.notFound, "no such room") }
+            var limits = room.limits
+            try change(&limits)
+            guard let updated = try await store.updateRoom(id, from: room.version, limits: limits) else { continue }
+            directory.add(updated)
+            try await engine.define(updated)
+            // More may be admitted now.
+            _ = try await engine.tick(id)
+            log(.info, "room_changed", ["room": .init(id), "version": .init(updated.version)])
+            return updated
+        }
+        throw WireError.unavailable
+    }
+
+    /// A room, and its line as it stands.
+    /// - Throws: `not_found`, ``Outage``.
+    func inspect(_ id: RoomID) async throws -> (room: Room, live: RoomInspection) {
+        guard let room = try await store.room(id) else { throw WireError(.notFound, "no such room") }
+        return (room, try await directory.with(id) { try await self.engine.inspect(room: id) })
+    }
+}
