@@ -59,7 +59,8 @@ struct CommandTests {
     @Test func aRoom() {
         let text =
             "--room noon --max-active 5 --pass-seconds 6 --admit-per-minute 7 --grace-seconds 8 --ordering random "
-            + "--leave 10 --vanish 20 --return 30 --poll 40 --join-rate 2.5 --depart-after 0.5"
+            + "--leave 10 --vanish 20 --return 30 --poll 40 --join-rate 2.5 --depart-after 0.5 "
+            + "--open-after 4"
         var expected = LineOptions()
         expected.room = "noon"
         expected.maxActive = 5
@@ -73,6 +74,7 @@ struct CommandTests {
         expected.poll = 40
         expected.joinRate = 2.5
         expected.departAfter = 0.5
+        expected.openAfter = 4
         #expect(options(text)?.line == expected)
         expected = LineOptions()
         expected.room = "main"
@@ -105,6 +107,7 @@ struct CommandTests {
         "--room r --leave 101", "--room r --leave 50 --poll 51", "--room r --ordering lifo",
         "--room r --max-active 0", "--room r --join-rate 0",
         "--room r --depart-after -1", "--room r --no-claim --quantity 5", "--room r --no-claim --sale 5",
+        "--room r --sale 5 --open-after 3", "--room r --no-claim --open-after 3",
         "--room r --no-claim --watchers 1", "--room r --return 1 --grace-seconds 0", "--room r --connect-only",
         "frogs", "--sale 3 --quantity 5", "--sale 3 --price 5", "--limit 2 --sale 3",
     ])

@@ -111,6 +111,9 @@ extension Command {
             }
             return { $0.ordering = ordering.rawValue }
         case "--no-claim": return { $0.claims = false }
+        case "--open-after":
+            let seconds = try number(0...86_400)
+            return { $0.openAfter = seconds }
         case "--leave":
             let percent = try number(0...100)
             return { $0.leave = percent }
@@ -145,7 +148,10 @@ extension Command {
         if let other = ["--rate", "--echo", "--connect-only"].first(where: given.contains) {
             return "\(other) does not go with --room" + (other == "--rate" ? "; --join-rate does" : "")
         }
-        let ofSales = ["--sale", "--quantity", "--price", "--limit", "--claims", "--watchers"]
+        if given.contains("--sale") && given.contains("--open-after") {
+            return "--open-after is of a new sale, and --sale names one that exists"
+        }
+        let ofSales = ["--open-after", "--sale", "--quantity", "--price", "--limit", "--claims", "--watchers"]
         if !line.claims, let other = ofSales.first(where: given.contains) {
             return "\(other) is about a sale, and with --no-claim there is none"
         }
@@ -218,6 +224,7 @@ extension Command {
           --grace-seconds N  … with places that are kept so long for who is away (30), …
           --ordering ORDER   … and admitted in this order: fifo, random, passthrough or reject (fifo)
           --join-rate R      joins a second; without it all join at the same moment
+          --open-after S     the new sale opens so long after its registration (0); lots are drawn then
           --no-claim         whoever is admitted holds the pass until it ends; there is no sale
           --leave PERCENT    so many of the buyers leave the line in the middle, …
           --vanish PERCENT   … close their connection there and never come back, …

@@ -15,6 +15,8 @@ public struct LineOptions: Equatable, Sendable, Codable {
     public var ordering: String?
     /// Whether whoever is admitted claims; else the pass is held until it ends.
     public var claims = true
+    /// After how many seconds the new sale opens: before, everybody waits.
+    public var openAfter = 0
     /// How many in a hundred leave the line before their turn.
     public var leave = 0
     /// How many in a hundred close their connection, and never come back.
@@ -31,7 +33,7 @@ public struct LineOptions: Equatable, Sendable, Codable {
     /// The options that set these, but for `--room`.
     static let names = [
         "--max-active", "--pass-seconds", "--admit-per-minute", "--grace-seconds", "--ordering", "--no-claim",
-        "--leave", "--vanish", "--return", "--poll", "--join-rate", "--depart-after",
+        "--open-after", "--leave", "--vanish", "--return", "--poll", "--join-rate", "--depart-after",
     ]
 
     /// What this one of the buyers does in the line. Every hundred in a row have as many of each kind as the options

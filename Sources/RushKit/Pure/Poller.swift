@@ -102,14 +102,16 @@ struct Poller: Sendable {
     }
 
     private mutating func looked(_ status: Int, _ frame: Frame, _ now: UInt64, _ tally: inout Tally) -> Action {
-        guard status == 200 else { return unexpected("a look", status, frame, &tally) }
+        // A server that has lost the line knows nobody.
+        let isUnknown = status == 404 && waiter.state == .waiting
+        guard status == 200 || isUnknown else { return unexpected("a look", status, frame, &tally) }
         tally.line.polls += 1
         // Who asks too late may have lost the place.
         if let lastSign, now - lastSign >= UInt64(waiter.plan.graceMilliseconds) * 1_000_000 {
             waiter.lost(at: lastSign, byItself: true)
         }
         lastSign = askedAt
-        switch frame.status {
+        switch isUnknown ? "FINISHED" : frame.status {
         case "WAITING":
             _ = waiter.joined(frame, at: now, &tally)
             return .askAfter(pause(frame), .look)

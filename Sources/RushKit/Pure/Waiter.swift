@@ -112,7 +112,7 @@ struct Waiter: Sendable {
         }
         if manner == .polls { stay?.isConnected = false }
         if state != .leaving { state = .waiting }
-        seq = 0
+        seq = frame.seq ?? 0
         moved(to: rank, frame, at: now, &tally)
         return departure(rank)
     }

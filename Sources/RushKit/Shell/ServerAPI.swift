@@ -74,10 +74,12 @@ struct ServerAPI {
     /// Registers a sale that is open.
     func register(name: String, _ options: Options) async throws -> Sale {
         let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
+        let pause = Int64(options.line?.openAfter ?? 0) * 1000
+        let opensAt = now + (pause > 0 ? pause : -1000)
+        let closesAt = opensAt + Int64(options.timeout * 2 + 3600) * 1000
         let sale = NewSale(
             name: name, quantity: options.quantity, price: options.price, perClientLimit: options.limit,
-            opensAt: (now + -1000).description, closesAt: (now + Int64(options.timeout * 2 + 3600) * 1000).description,
-            room: options.line?.room)
+            opensAt: opensAt.description, closesAt: closesAt.description, room: options.line?.room)
         return try await call(.post, "/api/sales", body: sale)
     }
 
