@@ -21,6 +21,8 @@ import Testing
             let accepted = try #require(try await fixture.claim("alice", on: sale).acceptance)
             let epoch = fixture.engine.dataEpoch
             #expect(epoch != nil)
+            // Redis writes the reply first. Suspended between the two, it would never tell.
+            try await changes.wait(for: 1)
 
             // In flight when it dies: the server is suspended first, so that it can't have answered.
             fixture.server.suspend()
@@ -42,8 +44,8 @@ import Testing
             try await fixture.server.restart(keepingData: true)
             await fixture.engine.waitUntilConnected()
             #expect(fixture.engine.dataEpoch == epoch)
-            await heard.wait(for: 1)
-            await changes.wait(for: 2)
+            try await heard.wait(for: 1)
+            try await changes.wait(for: 2)
             #expect(heard.events == [.renewed])
             #expect(changes.events.last == .renewed)
             #expect(try await fixture.claim("alice", on: sale) == .refused(.duplicate, order: accepted.order))
@@ -51,13 +53,13 @@ import Testing
             _ = try await fixture.engine.tell([
                 (ConnectionTests.alice, .order(accepted.order, .confirmed, ticket: 1, reason: nil))
             ])
-            await heard.wait(for: 2)
-            await changes.wait(for: 3)
+            try await heard.wait(for: 2)
+            try await changes.wait(for: 3)
             _ = try await fixture.balance(sale)
 
             // Without its data it is another.
             try await fixture.server.restart(keepingData: false)
-            await heard.wait(for: 3)
+            try await heard.wait(for: 3)
             await fixture.engine.waitUntilConnected()
             #expect(fixture.engine.dataEpoch != epoch)
             #expect(try await fixture.claim("alice", on: sale) == .unknownSale)
@@ -93,12 +95,12 @@ import Testing
 
             // A connection that was cut, to the same.
             try await fixture.redis("CLIENT", "KILL", "TYPE", "normal")
-            await heard.wait(for: 3)
+            try await heard.wait(for: 3)
             #expect(heard.events.last == "false 40")
             #expect(engine.serverRun == run)
 
             try await fixture.server.restart(keepingData: true)
-            await heard.wait(for: 4)
+            try await heard.wait(for: 4)
             #expect(heard.events.last == "true 40")
             #expect(engine.serverRun != run)
             await engine.stop()
@@ -107,25 +109,35 @@ import Testing
 
     @Test func aHungRedisIsAnOutage() async throws {
         try await onLoop {
-            let fixture = try await EngineFixture { $0.replyTimeoutMilliseconds = 200 }
+            let fixture = try await EngineFixture()
             let sale = try await fixture.sale(quantity: 10)
+            let clock = fixture.clock
+            let engine = Engine(
+                EngineConfiguration(
+                    url: try RedisURL(fixture.server.url), replyTimeoutMilliseconds: 200, clock: { clock.now }),
+                log: .none)
+            engine.start()
+            await engine.waitUntilConnected()
             fixture.server.suspend()
             let began = EventLoop.nanoseconds
-            await #expect(throws: Outage.self) { _ = try await fixture.claim("a", on: sale) }
+            await #expect(throws: Outage.self) {
+                _ = try await engine.claim(Claim(client: ConnectionTests.alice, roll: 99), on: sale)
+            }
             let took = (EventLoop.nanoseconds - began) / 1_000_000
             #expect(took >= 190)
             // Connecting to it takes as little: the socket is there, nobody answers.
-            await #expect(throws: Outage.self) { try await fixture.engine.ping() }
+            await #expect(throws: Outage.self) { try await engine.ping() }
             fixture.server.resume()
-            await fixture.engine.waitUntilConnected()
+            await engine.waitUntilConnected()
             // What was sent before it hung was executed, and is not sent again by itself.
-            let decision = try await fixture.claim("a", on: sale)
+            let decision = try await fixture.claim("alice", on: sale)
             let inspection = try await fixture.balance(sale)
             if case .refused(.duplicate, _) = decision {
                 #expect(inspection.ownedTickets == 1)
             } else {
                 #expect(decision.acceptance?.ticket == 1)
             }
+            await engine.stop()
         }
     }
 
@@ -158,7 +170,7 @@ import Testing
                     EventLoop.task { refused.hear("\(event) \(fields)") }
                 })
             wrong.start()
-            await refused.wait(for: 2)
+            try await refused.wait(for: 2)
             #expect(refused.events.allSatisfy { $0.contains("WRONGPASS") && !$0.contains("secret-guess") })
             #expect(!wrong.isConnected)
             await #expect(throws: Outage.self) { try await wrong.ping() }
@@ -272,7 +284,7 @@ import Testing
             #expect(try await fixture.redis("PUBSUB", "NUMSUB", "dibs:{client:c7}") == "1")
             let outcome = Outcome.order(OrderID(sale: SaleID(1), sequence: 1), .confirmed, ticket: 1, reason: nil)
             _ = try await fixture.engine.tell([(clients[6], outcome)])
-            await heard.wait(for: 2)
+            try await heard.wait(for: 2)
             #expect(heard.events == ["c7", "second"])
             // The first goes, the second still hears; both gone, Redis is told.
             subscriptions[6]?.cancel()
@@ -280,7 +292,7 @@ import Testing
             _ = try await fixture.engine.tell([
                 (clients[6], .order(OrderID(sale: SaleID(1), sequence: 2), .confirmed, ticket: 1, reason: nil))
             ])
-            await heard.wait(for: 3)
+            try await heard.wait(for: 3)
             #expect(heard.events.last == "second")
             second.cancel()
             for subscription in subscriptions { subscription?.cancel() }
@@ -292,7 +304,7 @@ import Testing
             _ = try await fixture.engine.tell([
                 (clients[6], .order(OrderID(sale: SaleID(1), sequence: 3), .confirmed, ticket: 1, reason: nil))
             ])
-            await heard.wait(for: 4)
+            try await heard.wait(for: 4)
             #expect(heard.events.last == "last")
             last.cancel()
             // Let go of is as good as cancelled; cancelled and wanted again in one turn is neither.

@@ -141,6 +141,72 @@ def test_a_failed_order_is_tried_again(world):
     assert server.call("GET", f"api/users/{client}/point")["point"] == 30
 
 
+# While `window.held` is a promise, lists of failed orders are asked for only when it is kept.
+HOLDS_LISTS = """
+const send = window.fetch;
+window.fetch = async (where, options) => {
+  if (options?.method === "GET" && String(where).startsWith("api/failed-orders")) await window.held;
+  return send(where, options);
+};
+"""
+
+
+@test
+def test_a_failed_order_that_was_settled_between_two_looks_is_gone(world):
+    client = server.unique("poor")
+    sale = server.register_sale("Paid unseen", 3, price=70)
+    order = server.claim(sale, client)["order"]
+    operator = world.browser()
+    operator.before_page_scripts(HOLDS_LISTS)
+    operator.open("#/admin/failed")
+    operator.enter_admin_key()
+    row = f"tr[data-order='{order}']"
+    operator.says(row, "insufficient_points")
+    server.call("PATCH", "api/users/point", {"userId": client, "point": 100})
+    operator.evaluate("window.held = new Promise((keep) => { window.letGo = keep; })")
+    operator.click(f"{row} .secondary")
+    operator.until(lambda: server.truth(sale, client)["status"] == "confirmed", "the order to be confirmed")
+    operator.evaluate("window.letGo()")
+    operator.gone(row)
+
+
+# Lists of failed orders come from `window.failed`, newest first.
+GIVES_LISTS = """
+const send = window.fetch;
+window.failed = [];
+for (let id = 150; id > 0; id -= 1) {
+  window.failed.push({ id, order: `1-${id}`, sale: 1, userId: `c${id}`, ticket: id, reason: "poison",
+    message: "refused", attempts: 1, failedAt: "2026-01-01T00:00:00.000Z", status: "failed" });
+}
+window.fetch = async (where, options) => {
+  const { pathname, searchParams } = new URL(where, location.href);
+  if (pathname !== "/api/failed-orders") return send(where, options);
+  const before = Number(searchParams.get("before") ?? Infinity);
+  const result = window.failed.filter(({ id }) => id < before).slice(0, Number(searchParams.get("limit") ?? 100));
+  return new Response(JSON.stringify({ result, error: null }));
+};
+"""
+
+
+@test
+def test_older_failed_orders_are_shown_and_followed(world):
+    operator = world.browser()
+    operator.before_page_scripts(GIVES_LISTS)
+    operator.open("#/admin/failed")
+    operator.enter_admin_key()
+    older = "main p:last-child .secondary"
+    count = "return document.querySelectorAll('tr[data-order]').length"
+    operator.find("tr[data-order='1-51']")
+    assert operator.evaluate(count) == 100
+    operator.click(older)
+    operator.find("tr[data-order='1-1']")
+    assert operator.evaluate(count) == 150
+    operator.gone(older)
+    operator.evaluate("window.failed = window.failed.filter(({ id }) => id !== 2)")
+    operator.gone("tr[data-order='1-2']")
+    assert operator.evaluate(count) == 149
+
+
 @test
 def test_points_are_added(world):
     client = server.unique("rich")

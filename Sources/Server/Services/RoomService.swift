@@ -9,12 +9,14 @@ final class RoomService {
     private let engine: Engine
     private let store: Store
     let directory: RoomDirectory
+    let metrics: Metrics
     private let log: Log
 
-    init(engine: Engine, store: Store, directory: RoomDirectory, log: Log) {
+    init(engine: Engine, store: Store, directory: RoomDirectory, metrics: Metrics, log: Log) {
         self.engine = engine
         self.store = store
         self.directory = directory
+        self.metrics = metrics
         self.log = log
     }
 

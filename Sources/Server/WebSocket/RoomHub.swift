@@ -117,6 +117,8 @@ private final class Waiter {
     var toldReachable: Bool?
     /// The change of the line as of which the number is known: older maps say nothing about it.
     var since: Int64
+    /// Whether it waits no more.
+    var isGone = false
 
     init(client: ClientID, number: Int64, session: Session, rank: Int64, since: Int64) {
         self.client = client
@@ -135,6 +137,14 @@ private final class RoomLine {
     private let key: StateKey
     private unowned let hub: RoomHub
     private var waiters: [ClientID: Waiter] = [:]
+    /// The waiters, and some who have gone, by number where ``isSorted`` says so: who is in front is told first.
+    private var order: [Waiter] = []
+    private var isSorted = true
+    /// How far a round of telling has come.
+    private var position = 0
+    /// Whether something changed since that round began.
+    private var changedMeanwhile = false
+    private var isAnyLate = false
     /// Joins that are under way.
     var expected = 0
     private var map: LineMap?
@@ -153,6 +163,8 @@ private final class RoomLine {
 
     /// Ranks are pushed at most this often.
     private static let tickMilliseconds: Int64 = 100
+    /// How many waiters are looked at in one turn of the loop: others want theirs.
+    private static let waitersPerTurn = 500
     /// Ranks that changed too little to be pushed at once are looked at again after this.
     private static let lateMilliseconds: Int64 = 1000
 
@@ -185,6 +197,7 @@ private final class RoomLine {
         let waiter: Waiter
         if let known = waiters[client] {
             waiter = known
+            if waiter.number != number { isSorted = false }
             waiter.number = number
             waiter.since = summary.event
             waiter.toldRank = rank
@@ -193,6 +206,8 @@ private final class RoomLine {
         } else {
             waiter = Waiter(client: client, number: number, session: session, rank: rank, since: summary.event)
             waiters[client] = waiter
+            if let last = order.last, last.number > number { isSorted = false }
+            order.append(waiter)
         }
         session.rooms.insert(room)
         let place = PlaceInLine(
@@ -210,7 +225,7 @@ private final class RoomLine {
         guard let waiter = waiters[client] else { return false }
         waiter.sessions.removeAll { $0 === session }
         guard waiter.sessions.isEmpty else { return false }
-        waiters[client] = nil
+        forget(waiter)
         return true
     }
 
@@ -218,8 +233,15 @@ private final class RoomLine {
     func left(_ client: ClientID, told: Session) {
         told.rooms.remove(room)
         told.connection.unmark(key)
-        guard let waiter = waiters.removeValue(forKey: client) else { return }
+        guard let waiter = waiters[client] else { return }
+        forget(waiter)
         for session in waiter.sessions where session !== told { end(waiter, session, "left") }
+    }
+
+    private func forget(_ waiter: Waiter) {
+        waiters[waiter.client] = nil
+        waiter.isGone = true
+        if order.count > 2 * waiters.count + 64 && position == 0 { order.removeAll { $0.isGone } }
     }
 
     private func end(_ waiter: Waiter, _ session: Session, _ reason: String) {
@@ -229,13 +251,13 @@ private final class RoomLine {
     }
 
     private func end(_ waiter: Waiter, _ reason: String) {
-        waiters[waiter.client] = nil
+        forget(waiter)
         for session in waiter.sessions { end(waiter, session, reason) }
     }
 
     /// Nothing more is told here: the pass comes as an outcome.
     private func admitted(_ waiter: Waiter) {
-        waiters[waiter.client] = nil
+        forget(waiter)
         for session in waiter.sessions {
             session.rooms.remove(room)
             session.connection.unmark(key)
@@ -364,6 +386,7 @@ private final class RoomLine {
             }
             switch standing {
             case .waiting(let number, _):
+                if waiter.number != number { isSorted = false }
                 waiter.number = number
                 waiter.since = found.summary.event
             case .admitted: admitted(waiter)
@@ -372,6 +395,7 @@ private final class RoomLine {
                 // in the order that is known here.
                 let joined = try await hub.rooms.join(client, room, holder: holder)
                 if case .waiting(let number, _) = joined.standing, let waiter = waiters[client] {
+                    isSorted = false
                     waiter.number = number
                     waiter.since = joined.summary.event
                 } else if let waiter = waiters[client] {
@@ -386,6 +410,8 @@ private final class RoomLine {
 
     private func changed() {
         guard !hasEnded, !waiters.isEmpty else { return }
+        changedMeanwhile = true
+        guard position == 0 else { return }
         let wait = tickedAt == .min ? 0 : tickedAt + Self.tickMilliseconds - EventLoop.monotonicMilliseconds
         schedule(max(0, wait))
     }
@@ -399,43 +425,69 @@ private final class RoomLine {
         tick.start(after: milliseconds) { [weak self] in self?.tell() }
     }
 
+    /// A part of a round: tells the next waiters whose ranks have changed.
     private func tell() {
+        guard let map, !isRenumbering, !hasEnded else {
+            position = 0
+            return
+        }
+        let began = EventLoop.nanoseconds
         let now = EventLoop.monotonicMilliseconds
-        tickedAt = now
-        guard let map, !isRenumbering, !hasEnded else { return }
-        var isAnyLate = false
-        for waiter in waiters.values where waiter.number <= map.next && waiter.since <= map.event {
-            guard let rank = map.rank(of: waiter.number) else {
-                if map.hasLeft(waiter.number) { end(waiter, "left") } else { admitted(waiter) }
-                continue
-            }
-            let reachable = isReachable(rank)
-            guard rank != waiter.toldRank || reachable != waiter.toldReachable else { continue }
-            guard
-                reachable != waiter.toldReachable
-                    || RankPolicy.shouldPush(
-                        rank: rank, told: waiter.toldRank, toldAtMilliseconds: waiter.toldAt, nowMilliseconds: now)
-            else {
-                isAnyLate = true
-                continue
-            }
-            waiter.toldRank = rank
-            waiter.toldAt = now
-            waiter.toldReachable = reachable
-            // Encoded when the socket can take it, with what is true then.
-            for session in waiter.sessions {
-                session.connection.markChanged(key) { [weak self, weak waiter] in
-                    guard let waiter else { return nil }
-                    return self?.frame(waiter)
-                }
+        if position == 0 {
+            tickedAt = now
+            changedMeanwhile = false
+            isAnyLate = false
+            order.removeAll { $0.isGone }
+            if !isSorted {
+                order.sort { $0.number < $1.number }
+                isSorted = true
             }
         }
+        let end = min(order.count, position + Self.waitersPerTurn)
+        var pushes: Int64 = 0
+        // Whoever is told may leave, and the list grow, meanwhile; it does not shrink within a round.
+        for index in position..<end { pushes += tell(order[index], map, now) }
+        hub.rooms.metrics.rankPushes += pushes
+        hub.rooms.metrics.rankNanoseconds += Int64(EventLoop.nanoseconds - began)
+        position = end < order.count ? end : 0
+        if position > 0 { return schedule(0) }
         hub.removeIfEmpty(self)
-        if isAnyLate { schedule(Self.lateMilliseconds) }
+        if changedMeanwhile { changed() } else if isAnyLate { schedule(Self.lateMilliseconds) }
+    }
+
+    /// - Returns: how many frames that makes.
+    private func tell(_ waiter: Waiter, _ map: LineMap, _ now: Int64) -> Int64 {
+        guard !waiter.isGone, waiter.number <= map.next, waiter.since <= map.event else { return 0 }
+        guard let rank = map.rank(of: waiter.number) else {
+            if map.hasLeft(waiter.number) { end(waiter, "left") } else { admitted(waiter) }
+            return 0
+        }
+        let reachable = isReachable(rank)
+        if reachable == waiter.toldReachable {
+            guard rank != waiter.toldRank else { return 0 }
+            guard
+                RankPolicy.shouldPush(
+                    rank: rank, told: waiter.toldRank, toldAtMilliseconds: waiter.toldAt, nowMilliseconds: now)
+            else {
+                isAnyLate = true
+                return 0
+            }
+        }
+        waiter.toldRank = rank
+        waiter.toldAt = now
+        waiter.toldReachable = reachable
+        // Encoded when the socket can take it, with what is true then.
+        for session in waiter.sessions {
+            session.connection.markChanged(key) { [weak self, weak waiter] in
+                guard let waiter else { return nil }
+                return self?.frame(waiter)
+            }
+        }
+        return Int64(waiter.sessions.count)
     }
 
     private func frame(_ waiter: Waiter) -> [UInt8]? {
-        guard let map, let summary, let rank = map.rank(of: waiter.number) else { return nil }
+        guard !waiter.isGone, let map, let summary, let rank = map.rank(of: waiter.number) else { return nil }
         let now = Timestamp(
             milliseconds: summary.now.milliseconds + max(0, EventLoop.monotonicMilliseconds - tickedAt))
         let place = PlaceInLine(
@@ -495,7 +547,7 @@ private final class RoomLine {
     /// Everybody was sent home: told the status of each sale, and `left`.
     private func closed() {
         let waiters = Array(waiters.values)
-        self.waiters = [:]
+        for waiter in waiters { forget(waiter) }
         let ended = Array(sales.keys)
         for waiter in waiters { for session in waiter.sessions { session.rooms.remove(room) } }
         EventLoop.task {

@@ -352,7 +352,7 @@ export const en = {
   "failed.retried": "Order {order} is being tried again.",
   "failed.retriedAll": "{retried} are being tried again; {failed} could not be.",
   "failed.status.failed": "Failed",
-  "failed.status.retried": "Tried again",
+  "failed.status.retrying": "Being tried again",
   "failed.status.other": "{code}",
   "failed.attempts": { one: "after {n} try", other: "after {n} tries" },
   "failed.older": "Show older ones",

@@ -352,7 +352,7 @@ export const ko = {
   "failed.retried": "주문 {order}: 다시 처리하고 있습니다.",
   "failed.retriedAll": "{retried}건을 다시 처리하고 있습니다. {failed}건은 처리할 수 없었습니다.",
   "failed.status.failed": "실패",
-  "failed.status.retried": "재시도됨",
+  "failed.status.retrying": "재시도 중",
   "failed.status.other": "{code}",
   "failed.attempts": { other: "{n}회 시도 후" },
   "failed.older": "이전 주문 더 보기",
