@@ -39,7 +39,7 @@
  * @property {number} [random] for tests: `() => number` in 0..<1
  */
 import { DibsError, isUndecided, pauseAfter } from "./dibs-error.js";
-import { Kept, parsed } from "./kept.js";
+import { Kept, parsed, subjectOf } from "./kept.js";
 import { OutcomeLog } from "./outcome-log.js";
 import { Places } from "./places.js";
 import { Rooms } from "./rooms.js";
@@ -113,7 +113,7 @@ export class Dibs extends EventTarget {
 
   open() {
     if (this.#state !== "closed") return;
-    globalThis.addEventListener?.("online", this.#hurry);
+    for (const [name, listener] of this.#listeners) globalThis.addEventListener?.(name, listener);
     this.#dial();
   }
 
@@ -127,6 +127,23 @@ export class Dibs extends EventTarget {
     if (this.#state === "waiting") this.#dial();
     else if (this.#state === "connected") this.#ping();
   };
+
+  /**
+   * Browsers keep a page that one has left, with its connection, in case that one goes back to it. Nobody looks at it
+   * meanwhile, so it must not hold a place in line for longer than a closed one.
+   */
+  #putAside = ({ persisted }) => {
+    if (!persisted || this.#state === "closed") return;
+    this.#clearTimers();
+    this.#state = "waiting";
+    this.#dropSocket();
+  };
+
+  #takenUp = ({ persisted }) => {
+    if (persisted && this.#state === "waiting") this.#dial();
+  };
+
+  #listeners = [["online", this.#hurry], ["pagehide", this.#putAside], ["pageshow", this.#takenUp]];
 
   /**
    * Claims one. Resolves with the server's decision, `accepted` or a refusal such as `sold_out`; while there is none
@@ -260,19 +277,22 @@ export class Dibs extends EventTarget {
     if (this.#state === "closed") return;
     this.#clearTimers();
     this.#state = "closed";
-    globalThis.removeEventListener?.("online", this.#hurry);
-    const socket = this.#socket;
-    this.#socket = null;
-    if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      socket.close(CloseCode.done);
-    }
+    for (const [name, listener] of this.#listeners) globalThis.removeEventListener?.(name, listener);
+    this.#dropSocket();
     const claims = [...this.#claims.values()];
     for (const claim of claims) this.#forget(claim);
     if (error) this.#tell("error", { code: error.code, message: error.message, fatal: true });
     this.#tell("disconnected", { code, reason, retryInMs: null });
     for (const claim of claims) claim.reject(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
     this.#rooms.end(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
+  }
+
+  #dropSocket() {
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(CloseCode.done);
   }
 
   #clearTimers() {
@@ -465,19 +485,3 @@ export class Dibs extends EventTarget {
  * @typedef {{id: number, sale: Id, key?: string, token?: string, sent?: string, tries: number, timer: any,
  *            resolve: (result: Result) => void, reject: (error: DibsError) => void}} PendingClaim
  */
-
-/**
- * @param {string} token
- * @returns {string | null} the `sub` of a JWT; not verified, as it is only a name to store things under
- */
-function subjectOf(token) {
-  const payload = token.split(".")[1];
-  if (!payload) return null;
-  try {
-    const bytes = Uint8Array.from(atob(payload.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
-    const { sub } = JSON.parse(new TextDecoder().decode(bytes));
-    return sub === undefined ? null : String(sub);
-  } catch {
-    return null;
-  }
-}

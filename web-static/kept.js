@@ -56,6 +56,22 @@ export function parsed(text) {
   }
 }
 
+/**
+ * @param {string} token
+ * @returns {string | null} the `sub` of a JWT; not verified, as it is only a name to store things under
+ */
+export function subjectOf(token) {
+  const payload = token.split(".")[1];
+  if (!payload) return null;
+  try {
+    const bytes = Uint8Array.from(atob(payload.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+    const { sub } = JSON.parse(new TextDecoder().decode(bytes));
+    return sub === undefined ? null : String(sub);
+  } catch {
+    return null;
+  }
+}
+
 /** `crypto.randomUUID` exists only in secure contexts; a shop on plain http in a local network has none. */
 function newKey() {
   if (crypto.randomUUID) return crypto.randomUUID();

@@ -421,6 +421,18 @@ function checks({ Dibs, connect, mayReconnect }, { OutcomeLog }, { Places }) {
       second.tell({ type: "left", room: "main", reason: "left", id: second.all("leave")[0].id });
       await answer;
     },
+    async aPagePutAsideHoldsNoPlace() {
+      const { first } = await inLine();
+      dispatchEvent(new PageTransitionEvent("pagehide", { persisted: false }));
+      same(first.closedWith, null, "a page that goes for good is closed by the browser");
+      dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+      same(first.closedWith, 1000, "closed with");
+      dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+      const second = await socket(2);
+      second.accept({ recovered: true });
+      second.pong();
+      same(second.all("join").length, 1, "asks for its place");
+    },
     async aPassThatIsRefusedIsGone() {
       const { dibs, first } = await inLine();
       first.tell({ ...admitted, offset: 1 });

@@ -12,7 +12,7 @@ NAMES = ["outcomesInOrder", "outcomesOvertaking", "outcomesNotRecovered", "holeS
          "goneAwayComesBack", "watchesAgain", "missingOutcomeIsAskedFor", "deadConnectionIsLeft", "closingIsNotANo",
          "placesInOrder", "placesLost", "placesOvertaking", "joinsAndClaimsWithThePass", "joinsAgainOnceCaughtUp",
          "noPlaceAgainForWhoBought", "keepsThePlaceOverAReload", "passComesByReplay", "aJoinIsRefusedOrAskedAgain",
-         "leavesAndComesBack", "leavingIsNotForgotten", "aPassThatIsRefusedIsGone"]
+         "leavesAndComesBack", "leavingIsNotForgotten", "aPassThatIsRefusedIsGone", "aPagePutAsideHoldsNoPlace"]
 
 
 def library_test(name):
