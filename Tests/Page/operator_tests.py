@@ -278,9 +278,9 @@ def test_a_room_is_made_watched_and_steered(world):
         server.join(name, server.unique(f"waiter-{number}"))
     operator.says("[data-figure=waiting] dd", "2")
     operator.says("[data-figure=active] dd", "1 of 1")
-    operator.find("[data-gauge=waiting] .plot__waiting")
-    # A line that is level has no height, which the driver takes for not shown.
-    operator.until(lambda: operator.attribute("[data-gauge=active] .plot__maxActive", "points"), "the limit in the plot")
+    for line in ("[data-gauge=waiting] .plot__waiting", "[data-gauge=active] .plot__maxActive"):
+        # A line that is level has no height, which the driver takes for not shown.
+        operator.until(lambda: operator.attribute(line, "points"), f"{line} in the plot")
     operator.picture("room")
     operator.type("[name=maxActive]", "-1")
     operator.click("form [type=submit]")
