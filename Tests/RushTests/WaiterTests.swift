@@ -240,6 +240,20 @@ struct DepartureTests {
         #expect(scene.stays[0].done! - sent <= 10 && scene.tally.claims == 0 && scene.tally.faults.isEmpty)
     }
 
+    @Test func aPassThatIsToldAfterLeaving() throws {
+        for (pause, faults) in [(0, 0), (1000, 1)] as [(UInt64, Int)] {
+            var scene = Scene.joining(.leaves, claims: 1)
+            _ = try #require(goes(&scene, from: 100))
+            _ = scene.hear(#"{"type":"left","room":"r","id":-1}"#)
+            scene.wait(pause)
+            // Given in the moment of leaving, it is of no use; given later, it is a place that nobody asked for.
+            #expect(scene.admit() == .nothing)
+            #expect(scene.buyer.isFinished && scene.tally.claims == 0 && scene.tally.faults.count == faults)
+            #expect(scene.tally.line.admittedAsTheyLeft == 1 - faults && scene.tally.line.left == 1)
+            #expect(scene.stays.count == 1 && scene.stays[0].end == .own)
+        }
+    }
+
     @Test func leavingIsSaidAgain() throws {
         var scene = Scene.joining(.leaves)
         _ = try #require(goes(&scene, from: 100))

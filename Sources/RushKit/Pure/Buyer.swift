@@ -323,7 +323,7 @@ struct Buyer: Sendable {
         case .expired:
             if let offset = frame.offset { tally.fault(log.told(offset)) }
             waiter!.expired(frame, at: now, &tally)
-        default: waiter!.left(frame.reason, isAnswer: frame.id == Buyer.leaveID, &tally)
+        default: waiter!.left(frame.reason, isAnswer: frame.id == Buyer.leaveID, at: now, &tally)
         }
         return .nothing
     }
