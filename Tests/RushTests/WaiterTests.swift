@@ -351,6 +351,21 @@ struct DepartureTests {
         #expect(scene.tally.faults.isEmpty && scene.tally.line.lostPlaces == 0)
     }
 
+    @Test func anotherPassWhileTheFirstOneIsTurnedDown() throws {
+        var scene = Scene.joining(.returns, claims: 1)
+        _ = try #require(goes(&scene, from: 100))
+        #expect(scene.reconnect() == .join)
+        let passed = #"{"type":"admitted","token":"s","expiresAt":"1970-01-01T00:01:40Z","offset":1}"#
+        #expect(scene.hear(passed) == .nothing)
+        _ = scene.hear(#"{"type":"expired","token":"s","offset":2}"#)
+        #expect(!scene.buyer.isFinished)
+        // Claims once, with the pass that is alive.
+        let ends = #""expiresAt":"1970-01-01T00:01:50Z""#
+        #expect(scene.hear(#"{"type":"admitted","token":"t",\#(ends),"offset":3,"id":0}"#) == claim)
+        #expect(scene.tally.faults.isEmpty && scene.tally.claims == 1)
+        #expect(scene.stays.map(\.end) == [.expired, nil])
+    }
+
     @Test func aConnectionThatOthersEnd() {
         var scene = Scene.joining()
         _ = scene.joined(50)
