@@ -294,11 +294,18 @@ private final class RoomLine {
     }
 
     private func read() async throws {
+        let began = EventLoop.nanoseconds
         let found = try await hub.rooms.directory.with(room) { try await self.hub.engine.snapshot(of: self.room) }
         // Messages that came meanwhile may be newer.
         if let map, map.event > found.map.event { return }
         map = found.map
         summary = found.summary
+        hub.log(
+            .debug, "room_read",
+            [
+                "room": .init(room), "waiting": .init(found.summary.waiting),
+                "microseconds": .init(Int64(EventLoop.nanoseconds - began) / 1000),
+            ])
     }
 
     private func heard(_ event: RoomEvent) {
