@@ -240,6 +240,20 @@ struct DepartureTests {
         #expect(scene.stays[0].done! - sent <= 10 && scene.tally.claims == 0 && scene.tally.faults.isEmpty)
     }
 
+    @Test func aPassThatIsToldAfterLeaving() throws {
+        for (pause, faults) in [(0, 0), (1000, 1)] as [(UInt64, Int)] {
+            var scene = Scene.joining(.leaves, claims: 1)
+            _ = try #require(goes(&scene, from: 100))
+            _ = scene.hear(#"{"type":"left","room":"r","id":-1}"#)
+            scene.wait(pause)
+            // Given in the moment of leaving, it is of no use; given later, it is a place that nobody asked for.
+            #expect(scene.admit() == .nothing)
+            #expect(scene.buyer.isFinished && scene.tally.claims == 0 && scene.tally.faults.count == faults)
+            #expect(scene.tally.line.admittedAsTheyLeft == 1 - faults && scene.tally.line.left == 1)
+            #expect(scene.stays.count == 1 && scene.stays[0].end == .own)
+        }
+    }
+
     @Test func leavingIsSaidAgain() throws {
         var scene = Scene.joining(.leaves)
         _ = try #require(goes(&scene, from: 100))
@@ -335,6 +349,21 @@ struct DepartureTests {
         #expect(scene.joined(70) == .nothing)
         #expect(scene.stays.map(\.end) == [.expired, nil] && scene.tally.line.risen == 0)
         #expect(scene.tally.faults.isEmpty && scene.tally.line.lostPlaces == 0)
+    }
+
+    @Test func anotherPassWhileTheFirstOneIsTurnedDown() throws {
+        var scene = Scene.joining(.returns, claims: 1)
+        _ = try #require(goes(&scene, from: 100))
+        #expect(scene.reconnect() == .join)
+        let passed = #"{"type":"admitted","token":"s","expiresAt":"1970-01-01T00:01:40Z","offset":1}"#
+        #expect(scene.hear(passed) == .nothing)
+        _ = scene.hear(#"{"type":"expired","token":"s","offset":2}"#)
+        #expect(!scene.buyer.isFinished)
+        // Claims once, with the pass that is alive.
+        let ends = #""expiresAt":"1970-01-01T00:01:50Z""#
+        #expect(scene.hear(#"{"type":"admitted","token":"t",\#(ends),"offset":3,"id":0}"#) == claim)
+        #expect(scene.tally.faults.isEmpty && scene.tally.claims == 1)
+        #expect(scene.stays.map(\.end) == [.expired, nil])
     }
 
     @Test func aConnectionThatOthersEnd() {

@@ -78,7 +78,8 @@ struct WholeRunTests {
         let place = try await Place()
         let (figures, status) = try await run(
             "--room noon --buyers 300 --quantity 90 --max-active 20 --pass-seconds 5 --grace-seconds 5 "
-                + "--leave 10 --vanish 10 --return 20 --poll 10 --depart-after 0 --processes 2 --instances \(place.urls)")
+                + "--leave 10 --vanish 10 --return 20 --poll 10 --depart-after 0 --processes 2 --instances \(place.urls)"
+        )
         #expect(status == 0, "\(figures)")
         #expect(figures["faults"] == [:] && figures["outcomes"]["accepted"] == 90)
         let line = figures["line"]

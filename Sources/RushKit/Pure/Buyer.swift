@@ -89,6 +89,8 @@ struct Buyer: Sendable {
     /// The claim that was made last; 0 before the first.
     private var number: Int64 = 0
     private var isDecided = true
+    /// The pass that it was sent with.
+    private var shown: String?
     /// How often this claim was sent.
     private var sendings = 0
     /// Between an error and the end of the pause after it, the claim must not be sent.
@@ -223,8 +225,9 @@ struct Buyer: Sendable {
     private mutating func send() -> Action {
         guard link == .up, !isPausing else { return .nothing }
         sendings += 1
+        shown = waiter?.pass
         let key = "\(plan.run)-\(index)-\(number)"
-        return .claim(Claim(number: number, sale: plan.sale(of: number), key: key, pass: waiter?.pass))
+        return .claim(Claim(number: number, sale: plan.sale(of: number), key: key, pass: shown))
     }
 
     // MARK: What the server says
@@ -250,7 +253,7 @@ struct Buyer: Sendable {
                 return fault("a claim was accepted and then refused", &tally)
             }
             if isDecided { return .nothing }
-            if outcome == "not_admitted", waiter?.passIsSurelyValid(at: now) == true {
+            if outcome == "not_admitted", waiter?.pass == shown, waiter?.passIsSurelyValid(at: now) == true {
                 tally.fault("a claim with a valid pass was not admitted")
             }
             waiter?.hasNotEnded()
@@ -323,7 +326,7 @@ struct Buyer: Sendable {
         case .expired:
             if let offset = frame.offset { tally.fault(log.told(offset)) }
             waiter!.expired(frame, at: now, &tally)
-        default: waiter!.left(frame.reason, isAnswer: frame.id == Buyer.leaveID, &tally)
+        default: waiter!.left(frame.reason, isAnswer: frame.id == Buyer.leaveID, at: now, &tally)
         }
         return .nothing
     }
@@ -348,7 +351,9 @@ struct Buyer: Sendable {
         guard waiter!.admitted(frame, at: now, &tally) else { return .nothing }
         if waiter!.state == .leaving { return .nothing }
         if isDoneWithRoom { return leave(at: now) }
-        return number == 0 && plan.claims > 0 && mayClaim ? claim(at: now, &tally) : .nothing
+        // A replay may tell of one that has run out since: its end is told next, and the answer to the join is to come.
+        let isAlive = waiter!.passLasts(at: now) > 0
+        return number == 0 && plan.claims > 0 && mayClaim && isAlive ? claim(at: now, &tally) : .nothing
     }
 
     /// The time to leave, to vanish, or to go for a while has come.

@@ -9,7 +9,8 @@ extension Report {
         var counts = ["\(grouped(line.joined)) joined", "\(grouped(line.admitted)) admitted"]
         if line.atOnce > 0 { counts[1] += " (\(grouped(line.atOnce)) without waiting)" }
         for (count, words) in [
-            (line.rejected, "rejected"), (line.left, "left"), (line.vanished, "vanished"),
+            (line.rejected, "rejected"), (line.left, "left"),
+            (line.admittedAsTheyLeft, "told of a pass after they had left"), (line.vanished, "vanished"),
             (line.returnedInTime, "times back in time"), (line.returnedLate, "times back too late"),
             (line.dismissed.values.reduce(0, +), "told to go"),
             (line.unreachable, "told that nothing is left for them"),
@@ -60,6 +61,7 @@ extension Histogram {
 struct LineSummary: Encodable {
     let room: LineTruth
     let joins, joined, admitted, atOnce, rejected, left, vanished, returnedInTime, returnedLate, expired: Int
+    let admittedAsTheyLeft: Int
     let dismissed: [String: Int]
     let unreachable, ranks, polls, risen, lostPlaces: Int
     let ranksPerSecond: Double?
@@ -83,6 +85,7 @@ struct LineSummary: Encodable {
         returnedInTime = line.returnedInTime
         returnedLate = line.returnedLate
         expired = line.expired
+        admittedAsTheyLeft = line.admittedAsTheyLeft
         dismissed = line.dismissed
         unreachable = line.unreachable
         ranks = line.ranks

@@ -65,6 +65,8 @@ struct LineTally: Equatable, Sendable, Codable {
     var rejected = 0
     /// Clients that left the line before their turn.
     var left = 0
+    /// Clients that were told of a pass after they had left: the place was given back by leaving.
+    var admittedAsTheyLeft = 0
     /// Clients that closed their connection and did not come back.
     var vanished = 0
     /// How often somebody came back to the line, within the time for which a place is kept.
@@ -124,6 +126,7 @@ struct LineTally: Equatable, Sendable, Codable {
         rejected += other.rejected
         left += other.left
         vanished += other.vanished
+        admittedAsTheyLeft += other.admittedAsTheyLeft
         returnedInTime += other.returnedInTime
         returnedLate += other.returnedLate
         expired += other.expired

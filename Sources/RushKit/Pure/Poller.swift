@@ -83,7 +83,7 @@ struct Poller: Sendable {
         case .order: return settled(status, frame, now, &tally)
         case .leave:
             if status != 204 { return unexpected("leaving", status, frame, &tally) }
-            waiter.left(nil, isAnswer: true, &tally)
+            waiter.left(nil, isAnswer: true, at: now, &tally)
             return finish(at: now)
         }
     }

@@ -226,7 +226,7 @@ public final class Part {
     /// the claims of all others in it.
     private func beginSome() {
         guard let startsAt, let options = job?.options else { return }
-        var budget = 64
+        var budget = 256
         while nextToBegin < clients.count {
             let client = clients[nextToBegin]
             guard client.index < options.buyers else { break }
@@ -234,8 +234,9 @@ public final class Part {
             let due = startsAt + (rate.map { UInt64(Double(client.index) / $0 * 1e9) } ?? 0)
             let now = EventLoop.nanoseconds
             guard now >= due, budget > 0 else {
-                let pause = now >= due ? 0 : Int64((due - now) / 1_000_000)
-                claimTimer.start(after: pause) { [weak self] in self?.beginSome() }
+                // Not 0: such a timer fires again before anything is read.
+                let pause = now >= due ? 1 : Int64((due - now) / 1_000_000)
+                claimTimer.start(after: max(1, pause)) { [weak self] in self?.beginSome() }
                 return
             }
             tally.latestClaim = max(tally.latestClaim, now - due)
