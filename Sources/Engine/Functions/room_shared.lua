@@ -466,6 +466,7 @@ local function proceed(room)
     if not room.had_line and room.waiting > 0 then
         measure_anew(room)
         change(room, 'peak', room.active)
+        change(room, 'ticked', room.now)
     end
     return close_room(room)
 end

@@ -2,8 +2,8 @@
 -- outcomes that nobody told.
 --
 -- Reply { summary, outcomes to be told }
--- Schedulers tick an idle room every 5 s at least.
-local SILENCE = 7000
+-- Schedulers tick a room in which somebody waits every second at least, from the moment on when the line forms.
+local SILENCE = 2500
 
 local function tick(keys, args)
     local room = open_room(keys, args)
@@ -11,7 +11,7 @@ local function tick(keys, args)
     -- Where nobody ticked, nobody could show a sign of life either (Redis was away), or nobody would have noticed: that
     -- time does not count. Presence counts from the room's birth, which moves.
     local silence = room.now - room.ticked
-    if room.ticked > 0 and silence > SILENCE then change(room, 'born', room.born + silence) end
+    if room.had_line and silence > SILENCE then change(room, 'born', room.born + silence) end
     if silence >= GRAIN then change(room, 'ticked', room.now) end
     sweep(room)
     local late = redis.call('ZRANGEBYSCORE', room.outbox_key, '-inf', decimal(room.now - UNTOLD), 'LIMIT', 0, 200)

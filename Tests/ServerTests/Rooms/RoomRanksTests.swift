@@ -237,9 +237,10 @@ private final class Crowd {
     private func isAdmitted(_ buyer: Buyer, within milliseconds: Int64) async throws -> Bool {
         let has = buyer.place(room) == nil
         if has { return true }
-        return (try? await buyer.next("admitted", within: milliseconds) {
-            $0["type"] == "admitted" || $0["type"] == "left"
-        }) != nil && buyer.place(room) == nil
+        return
+            (try? await buyer.next("admitted", within: milliseconds) {
+                $0["type"] == "admitted" || $0["type"] == "left"
+            }) != nil && buyer.place(room) == nil
     }
 
     /// A client that polls, and sometimes has enough of it.

@@ -44,7 +44,9 @@ import Testing
 
             // Limits change one by one.
             let path = "/api/rooms/17"
-            for change in ["admitPerMinute": nil, "maxActive": 0, "graceSeconds": 9, "ordering": "fifo"] as [String: JSON] {
+            for change in ["admitPerMinute": nil, "maxActive": 0, "graceSeconds": 9, "ordering": "fifo"]
+                as [String: JSON]
+            {
                 let answer = try await shop.call(.patch, path, as: .admin, .object([change.key: change.value]))
                 #expect(answer.status == 200 && answer.result[change.key] == change.value, "\(answer.text)")
             }
@@ -175,7 +177,8 @@ import Testing
             #expect(second.status == 200 && second.result.has("token") && second.result["token"].isNull)
             #expect(second.result.includes(["rank": 1, "status": "WAITING", "waiting": 1]), "\(second.text)")
             for index in 0..<3 {
-                #expect(try await shop.join("c\(index)", "r", on: index % 2).result["rank"] == .integer(Int64(index + 2)))
+                #expect(
+                    try await shop.join("c\(index)", "r", on: index % 2).result["rank"] == .integer(Int64(index + 2)))
             }
             // Asking again keeps the place, on any instance, and by the shop's own server.
             for instance in 0..<2 {
@@ -267,7 +270,8 @@ import Testing
                 while watcher.heard.contains(where: { $0["rank"] == 3 }) == false {
                     await EventLoop.sleep(milliseconds: 300)
                     for (client, instance) in [("joins", 1), ("asks", 0)] {
-                        let answer = try? await client == "joins"
+                        let answer =
+                            try? await client == "joins"
                             ? shop.join(client, "r", on: instance) : shop.standing(client, "r", on: 1 - instance)
                         if let answer { answers.append(answer) }
                     }

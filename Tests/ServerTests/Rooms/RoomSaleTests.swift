@@ -22,7 +22,9 @@ import Testing
             // None, another's, another room's, and what is no pass at all.
             for pass in [nil, bobs, others, "", "x", "00000000-0000-0000-0000-000000000000"] {
                 for instance in 0..<2 {
-                    let told = try await (pass == nil
+                    let told =
+                        try await
+                        (pass == nil
                         ? shop.claim(sale, "ada", on: instance)
                         : shop.claim(sale, "ada", pass: pass ?? "", on: instance))
                     #expect(told.status == 403 && told.code == "not_admitted", "\(pass ?? "none"): \(told.text)")
@@ -212,7 +214,8 @@ import Testing
             }
             for client in ["c1", "c2", "c3", "c4", "poller"] {
                 let standing = try await shop.standing(client, "r", on: 1)
-                #expect(standing.result.includes(["status": "FINISHED", "rank": nil, "token": nil]), "\(standing.text)")
+                #expect(
+                    standing.result.includes(["status": "FINISHED", "rank": nil, "token": nil]), "\(standing.text)")
             }
             let room = try await shop.inspect("r")
             #expect(room.includes(["waiting": 0, "active": 1, "closed": 4, "left": 1, "vanished": 0]), "\(room)")
