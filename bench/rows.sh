@@ -225,6 +225,59 @@ measure_line() {
     record line_memory "$remembering"
 }
 
+# --- Telling 10,000 who wait, each its own place ----------------------------------------------------------------------
+
+# What Redis was asked, and what it sent, since its start.
+redis_traffic() {
+    redis INFO stats | tr -d '\r' | sed -n 's/^total_commands_processed:/commands=/p; s/^total_net_output_bytes:/sent=/p'
+}
+counter() { curl -fsS -m 10 "$server_url/metrics" | sed -n "s/^$1 //p"; }
+
+# Lets so many wait in a new room, and moves the line: 150 at once, so that every place changes by at least 1 %. Sets
+# pushes and push_us (what the server did meanwhile), and commands and sent (what one move costs Redis).
+move_line() { # waiters, room
+    start_server
+    .build/release/rush --instances "$server_url" --room "$2" --no-claim --buyers "$1" --max-active 1 --pass-seconds 20 \
+        --timeout 90 --json "$work/rush.json" >/dev/null 2>>"$work/rush.log" &
+    holder=$!
+    tries=600
+    until [ "$(counter dibs_waiters)" -ge $(($1 - 2)) ]; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || fail "the line of $1 does not form"
+        sleep 0.1
+    done
+    sleep 1
+    commands=0 sent=0
+    eval "$(redis_traffic)"
+    commands_before=$commands sent_before=$sent
+    before=$(counter dibs_rank_pushes_total) before_us=$(counter dibs_rank_push_microseconds_total)
+    admitted=1
+    for _ in $(seq 20); do
+        admitted=$((admitted + 150))
+        admin PATCH "/api/rooms/$2" "{\"maxActive\":$admitted}" >/dev/null
+        sleep 0.2
+    done
+    pushes=$(($(counter dibs_rank_pushes_total) - before))
+    push_us=$(($(counter dibs_rank_push_microseconds_total) - before_us))
+    eval "$(redis_traffic)"
+    commands=$((commands - commands_before)) sent=$((sent - sent_before))
+    admin PATCH "/api/rooms/$2" '{"maxActive":100000}' >/dev/null
+    # It finds fault with a cap that others change while it looks.
+    wait "$holder" || true
+    stop_server
+}
+
+measure_ranks() {
+    move_line 10000 "ranks-$repetition"
+    many_commands=$commands many_sent=$sent rate=$(calculate "1e6 * $pushes / $push_us")
+    seconds=${quick:+3}
+    bench/build/send_loop --sockets 10000 --seconds "${seconds:-5}" >"$work/send_loop.json"
+    record ranks "$rate" "$(figure sent_per_second "$work/send_loop.json")"
+    move_line 5000 "fewer-$repetition"
+    record ranks_commands "$many_commands" "$commands"
+    record ranks_sent "$many_sent" "$sent"
+}
+
 # --- Idle connections: what they cost, and how fast they are made -------------------------------------------------------
 
 # Opens 10,000 connections, and sets rate, grown (bytes of the server) and redis_grown.

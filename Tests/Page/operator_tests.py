@@ -253,3 +253,64 @@ def test_rush_needs_a_number_it_can_do(world):
     operator.type("[name=buyers]", "301")
     operator.click("form [type=submit]")
     operator.has("[name=buyers]", "aria-invalid", "true")
+
+
+@test
+def test_a_room_is_made_watched_and_steered(world):
+    operator = enter(world, "#/admin/rooms")
+    operator.says("tr[data-room=main] th", "main")
+    name = server.unique("room")
+    operator.type("[name=id]", "no blanks allowed")
+    operator.click("form [type=submit]")
+    operator.has("[name=id]", "aria-invalid", "true")
+    operator.type("[name=id]", name)
+    operator.type("[name=maxActive]", "1")
+    operator.type("[name=passSeconds]", "0")
+    operator.click("form [type=submit]")
+    operator.has("[name=passSeconds]", "aria-invalid", "true")
+    operator.type("[name=passSeconds]", "120")
+    operator.click("form [type=submit]")
+    operator.says("h1", name)
+    room = server.call("GET", f"api/rooms/{name}")
+    assert (room["maxActive"], room["passSeconds"], room["admitPerMinute"]) == (1, 120, None), room
+
+    for number in range(3):
+        server.join(name, server.unique(f"waiter-{number}"))
+    operator.says("[data-figure=waiting] dd", "2")
+    operator.says("[data-figure=active] dd", "1 of 1")
+    for line in ("[data-gauge=waiting] .plot__waiting", "[data-gauge=active] .plot__maxActive"):
+        # A line that is level has no height, which the driver takes for not shown.
+        operator.until(lambda: operator.attribute(line, "points"), f"{line} in the plot")
+    operator.picture("room")
+    operator.type("[name=maxActive]", "-1")
+    operator.click("form [type=submit]")
+    operator.has("[name=maxActive]", "aria-invalid", "true")
+    operator.type("[name=maxActive]", "2")
+    operator.type("[name=admitPerMinute]", "600")
+    operator.click("form [type=submit]")
+    operator.says("[data-figure=active] dd", "2 of 2")
+    operator.says("[data-figure=waiting] dd", "1")
+    room = server.call("GET", f"api/rooms/{name}")
+    assert (room["maxActive"], room["admitPerMinute"]) == (2, 600), room
+    operator.evaluate("location.hash = '#/admin/rooms'")
+    operator.says(f"tr[data-room='{name}'] [data-figure=active]", "2 / 2")
+
+
+@test
+def test_a_sale_is_registered_with_a_room(world):
+    room = server.make_room()
+    operator = enter(world, "#/admin/register")
+    name = server.unique("Behind a door")
+    operator.type("[name=name]", name)
+    operator.until(lambda: operator.evaluate(
+        "return [...document.querySelector('[name=room]').options].some((one) => one.value === arguments[0])", room),
+        "the room to be among the choices")
+    operator.find(f"[name=room] option[value='{room}']").click()
+    operator.click("form [type=submit]")
+    operator.says("h1", name)
+    sale = next(sale for sale in server.call("GET", "api/sales") if sale["name"] == name)
+    assert sale["room"] == room
+    operator.says(".statistics__head", f"Room {room}")
+    operator.find(".statistics__head a[href*='/admin/room/']").click()
+    operator.says("h1", room)
+    operator.says(".lines", name)

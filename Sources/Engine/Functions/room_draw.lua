@@ -6,6 +6,7 @@
 --       r offset count  read: clients, without blanks       Reply { 1, clients }
 --       w position clients  write, from that position on (from 1)
 --                                                           Reply { 1 }
+--       a               abandon                             Reply { 1 }
 --       k               keep the token                      Reply { 1 }
 --       e count         end: swap the lines                 Reply { 1, summary } or { 0 }
 -- Any step without the token: { 0 }.
@@ -38,6 +39,11 @@ local function draw(keys, args)
         end
         return { 1, clients }
     elseif step == 'k' then
+        return { 1 }
+    elseif step == 'a' then
+        redis.call('DEL', room.drawn_key)
+        change(room, 'drawing', '')
+        close_room(room)
         return { 1 }
     elseif step == 'w' then
         local first = tonumber(args[at + 2])

@@ -1,7 +1,7 @@
 -- dibs_room_hold: a gateway has connections of clients that wait: it holds their places from now on.
 --
 -- ARGV  … the gateway's number, clients
--- Reply { summary, then one word a client: w<number>:<rank> | p<token>:<expires> | n neither }
+-- Reply { summary, then one word a client: w<number>:<rank> | p<token>:<expires> | f finished | n never seen }
 local function hold(keys, args)
     local room, at = open_room(keys, args)
     if not room then return '?' end
@@ -21,6 +21,9 @@ local function hold(keys, args)
         elseif passes[client] then
             local token, _, expires = pass_of(passes[client])
             word = 'p' .. token .. ':' .. decimal(expires)
+        elseif redis.call('ZSCORE', room.finished_key, client)
+            or redis.call('HEXISTS', room.cleared_key, client) == 1 then
+            word = 'f'
         end
         reply[#reply + 1] = word
     end

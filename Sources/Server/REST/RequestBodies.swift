@@ -30,7 +30,7 @@ struct FlexibleID: Decodable, Sendable {
         if let text = try? container.decode(String.self) {
             self.text = text
         } else {
-            let number = try container.decode(Int64.self)
+            let number = try WholeNumber(from: decoder).value
             guard (0..<1 << 53).contains(number) else {
                 throw DecodingError.typeMismatch(
                     String.self,

@@ -69,15 +69,16 @@ final class ClaimService {
             if let pass, check.isValid {
                 if !accepted.isRepeated, accepted.acceptance.allowance == 0 {
                     await rooms.spend(pass, of: client, room: room)
-                } else if check.isKept {
-                    await rooms.endCheck(pass, of: client, room: room)
+                } else {
+                    await rooms.endCheck(pass, of: client, room: room, isKept: check.isKept)
                 }
             }
             return accepted
         } catch {
             // What is not known may have been accepted: then the committer spends the pass.
-            if let pass, check.isKept, error.code != .unavailable {
-                await rooms.endCheck(pass, of: client, room: room)
+            if let pass, check.isValid {
+                await rooms.endCheck(
+                    pass, of: client, room: room, isKept: check.isKept && error.code != .unavailable)
             }
             throw error
         }

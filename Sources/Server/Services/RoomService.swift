@@ -50,8 +50,19 @@ final class RoomService {
     /// - Throws: ``Outage``.
     func passes(of client: ClientID) async throws -> [Outcome] {
         var passes: [Outcome] = []
-        for room in directory.rooms.keys.sorted() {
-            let found = try await engine.standing(of: client, room: room, asksItself: false)
+        // All at once: what they ask leaves in one write.
+        let rooms = directory.rooms.keys.sorted()
+        let questions = rooms.map { room in
+            EventLoop.task { () -> Result<(standing: RoomStanding, summary: RoomSummary)?, Outage> in
+                do throws(Outage) {
+                    return .success(try await self.engine.standing(of: client, room: room, asksItself: false))
+                } catch {
+                    return .failure(error)
+                }
+            }
+        }
+        for (room, question) in zip(rooms, questions) {
+            let found = try await question.value.get()
             if case .admitted(let token, let expiresAt)? = found?.standing {
                 passes.append(.admitted(room, token: token, expiresAt: expiresAt))
             }
@@ -61,19 +72,40 @@ final class RoomService {
 
     // MARK: passes and claims
 
-    /// Whether a client has this pass. See ``Engine/Engine/check(_:of:room:)``.
-    func check(_ token: String, of client: ClientID, room: RoomID) async throws -> (isValid: Bool, isKept: Bool) {
-        try await directory.with(room) { try await self.engine.check(token, of: client, room: room) }
+    private struct Shown: Hashable {
+        let client: ClientID
+        let room: RoomID
     }
 
-    /// What the pass was shown for is decided.
-    func endCheck(_ token: String, of client: ClientID, room: RoomID) async {
+    /// How many claims are being decided here for which a client has shown its pass.
+    private var shown: [Shown: Int] = [:]
+
+    /// Whether a client has this pass. See ``Engine/Engine/check(_:of:room:)``.
+    func check(_ token: String, of client: ClientID, room: RoomID) async throws -> (isValid: Bool, isKept: Bool) {
+        let check = try await directory.with(room) { try await self.engine.check(token, of: client, room: room) }
+        if check.isValid { shown[Shown(client: client, room: room), default: 0] += 1 }
+        return check
+    }
+
+    /// What a valid pass was shown for is decided, and has not spent it.
+    /// - Parameter isKept: whether it is kept beyond its time.
+    func endCheck(_ token: String, of client: ClientID, room: RoomID, isKept: Bool) async {
+        // As long as another claim is under way, the place is not given on.
+        guard ended(Shown(client: client, room: room)), isKept else { return }
         // What fails here ends by itself five seconds later.
         try? await engine.endCheck(token, of: client, room: room)
     }
 
+    /// - Returns: whether it was the last.
+    private func ended(_ pass: Shown) -> Bool {
+        let left = (shown[pass] ?? 1) - 1
+        shown[pass] = left > 0 ? left : nil
+        return left <= 0
+    }
+
     /// Spends a pass. What fails here the committer does, or it ends by its time.
     func spend(_ token: String, of client: ClientID, room: RoomID) async {
+        _ = ended(Shown(client: client, room: room))
         do {
             try await engine.spend([(client, token, Timestamp(milliseconds: .max / 2))], room: room)
         } catch {
@@ -103,7 +135,7 @@ final class RoomService {
         }
         directory.add(room)
         do {
-            try await engine.define(room)
+            try await engine.define(room, sales: .none)
         } catch {
             log(.warning, "room_not_in_redis_yet", ["room": .init(id), "error": .init("\(error)")])
         }
@@ -120,7 +152,8 @@ final class RoomService {
             try change(&limits)
             guard let updated = try await store.updateRoom(id, from: room.version, limits: limits) else { continue }
             directory.add(updated)
-            try await engine.define(updated)
+            // What Redis doesn't hear now, a scheduler tells it later.
+            try await directory.salesChanged(of: id)
             // More may be admitted now.
             _ = try await engine.tick(id)
             log(.info, "room_changed", ["room": .init(id), "version": .init(updated.version)])

@@ -6,7 +6,8 @@ import { problemWords } from "../../parts/problem.js";
 import { session } from "../../stores/session.js";
 
 const LINKS = [
-  ["#/admin", "admin.sales"], ["#/admin/register", "admin.register"], ["#/admin/statistics", "admin.statistics"],
+  ["#/admin", "admin.sales"], ["#/admin/register", "admin.register"], ["#/admin/rooms", "admin.rooms"],
+  ["#/admin/statistics", "admin.statistics"],
   ["#/admin/failed", "admin.failed"], ["#/admin/audit", "admin.audit"], ["#/admin/points", "admin.points"],
 ];
 

@@ -1,0 +1,285 @@
+import EventLoop
+import TestServices
+import Testing
+
+/// Every rank that is told is the exact one, whatever happens to the line.
+@Suite struct RoomRanksTests {
+    /// Many clients join, leave, vanish, come back, open second tabs and are admitted, on two instances, by chance;
+    /// others poll. Each rank that anybody is told is compared with the exact one after that very change of the line.
+    @Test(arguments: [UInt64(20_261_120)])
+    func everyRankIsExact(seed: UInt64) async throws {
+        try await withShop(2) { shop in
+            let places: Int64 = 5
+            try await shop.room("r", maxActive: places, passSeconds: 2, graceSeconds: 2)
+            let witness = try await LineWitness.watch("r", of: shop)
+            let crowd = Crowd(shop, "r", witness)
+            let wanderers = (0..<120).map { index in
+                EventLoop.task { try? await crowd.wander(index, SeededGenerator(seed: seed &+ UInt64(index))) }
+            }
+            let pollers = (0..<15).map { index in
+                EventLoop.task { try? await crowd.poll(index, SeededGenerator(seed: seed &- UInt64(index) &- 1)) }
+            }
+            // Until enough has happened.
+            let deadline = EventLoop.monotonicMilliseconds + 20_000
+            while witness.event < 700 && EventLoop.monotonicMilliseconds < deadline {
+                await EventLoop.sleep(milliseconds: 50)
+            }
+            #expect(witness.event > 200, "only \(witness.event) changes of the line")
+            #expect(witness.changes.values.allSatisfy { $0.active <= $0.maxActive && $0.maxActive == places })
+            // Nobody is admitted any more, nobody goes or comes: the line comes to rest.
+            try await shop.change("r", ["maxActive": 0])
+            crowd.isOver = true
+            for task in wanderers { _ = await task.value }
+            for task in pollers { _ = await task.value }
+            #expect(crowd.problems.isEmpty, "\(crowd.problems)")
+            try await eventually("whoever has vanished is let go") {
+                let waiting = crowd.tabs.filter { !$0.value.isEmpty && $0.value[0].place("r") != nil }.count
+                return try await shop.inspect("r")["waiting"].integer == Int64(waiting)
+            }
+            let last = try #require(try await Int64(shop.redis("hget", "dibs:{room:r}", "event")))
+            try await witness.sees(last)
+            var atRest = 0
+            for (client, tabs) in crowd.tabs {
+                let standing = try await shop.standing(client, "r").json["result"]
+                guard standing["status"] == "WAITING" else {
+                    for tab in tabs {
+                        try await eventually("\(client) knows that it doesn't wait") { tab.place("r") == nil }
+                    }
+                    continue
+                }
+                atRest += 1
+                #expect(standing["rank"].integer == witness.rank(of: client, at: last), "\(client): \(standing)")
+                for tab in tabs {
+                    try await eventually("\(client) is told its last rank, \(standing)") {
+                        tab.place("r")?["rank"] == standing["rank"]
+                    }
+                }
+            }
+            #expect(atRest > 5)
+
+            var checked = 0
+            for buyer in crowd.all { checked += witness.check(buyer, "r") }
+            #expect(checked > 2000)
+            // In the order of joining, whoever it was.
+            let order = witness.admissions.map(\.number)
+            #expect(order == order.sorted() && Set(order).count == order.count && order.count > 30)
+            // Pollers hear nothing but what was true in between.
+            for answer in crowd.polled {
+                let exact = witness.ranks(of: answer.client, from: answer.askedAt, to: answer.heardAt)
+                #expect(exact.contains(answer.rank), "\(answer), exactly \(exact)")
+            }
+            #expect(crowd.polled.count > 50)
+            // Whoever is there was told each pass that it got, on one connection or another.
+            for (client, tabs) in crowd.tabs where !tabs.isEmpty {
+                let given = Set(witness.admissions.filter { $0.client == client }.map(\.pass))
+                try await eventually("\(client) was told its passes") {
+                    let heard = crowd.all.filter { $0.client == client }.flatMap(\.heard)
+                        .filter { $0["type"] == "admitted" }
+                    return Set(heard.compactMap { $0["token"].text }) == given
+                }
+            }
+            witness.stop()
+        }
+    }
+
+    /// A change of which nobody was told is noticed by the next one, and the line is read anew.
+    @Test func aLostAnnouncementIsMadeUpFor() async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 0)
+            let witness = try await LineWitness.watch("r", of: shop)
+            let buyers = try await concurrently(30) { try await Buyer.connect(shop, as: "c\($0)", on: $0 % 2) }
+            for buyer in buyers { try await buyer.join("r") }
+            for index in [3, 4, 11] {
+                try await shop.callRedis("dibs_room_leave", "r", channel: "nowhere", ["c\(index)"])
+            }
+            try await shop.callRedis("dibs_room_join", "r", channel: "nowhere", ["nobody", "0"])
+            // Nobody knows; then something is heard.
+            try await buyers[7].leave("r")
+            let rest = buyers.filter { !["c3", "c4", "c11", "c7"].contains($0.client) }
+            for (index, buyer) in rest.enumerated() {
+                try await eventually("\(buyer.client) is told its rank") {
+                    buyer.place("r")?["rank"] == .integer(Int64(index + 1))
+                }
+            }
+            for index in [3, 4, 11] { try await buyers[index].left("r") }
+            for buyer in buyers { _ = witness.check(buyer, "r") }
+            witness.stop()
+        }
+    }
+
+    /// The connections by which the instances hear of the line are cut while it changes.
+    @Test func connectionsToRedisThatBreakHideNothing() async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 0)
+            let witness = try await LineWitness.watch("r", of: shop)
+            let buyers = try await concurrently(40) { try await Buyer.connect(shop, as: "c\($0)", on: $0 % 2) }
+            for buyer in buyers { try await buyer.join("r") }
+            var gone: Set<Int> = []
+            for round in 0..<4 {
+                // Before they are back, some go, behind their backs as well, and one passes the head.
+                let leaving = [round, 38 - round * 5, 20 + round]
+                gone.formUnion(leaving)
+                async let killed = shop.redis("client", "kill", "type", "pubsub")
+                for index in leaving {
+                    try await shop.callRedis("dibs_room_leave", "r", ["c\(index)"])
+                }
+                #expect(try await Int64(killed) ?? 0 >= 2)
+                if round == 2 {
+                    // Calls fail, too, and whoever waits is not hurt by it.
+                    try await shop.redis("client", "kill", "type", "normal", "skipme", "yes", "maxage", "0")
+                }
+            }
+            let rest = buyers.indices.filter { !gone.contains($0) }
+            for (index, buyer) in rest.enumerated() {
+                try await eventually("c\(buyer) is told its rank") {
+                    buyers[buyer].place("r")?["rank"] == .integer(Int64(index + 1))
+                }
+                try await eventually("the instances answer") {
+                    let standing = try await shop.standing("c\(buyer)", "r", on: index % 2)
+                    return standing.result["rank"] == .integer(Int64(index + 1))
+                }
+            }
+            for buyer in buyers { _ = witness.check(buyer, "r") }
+            witness.stop()
+        }
+    }
+}
+
+/// Clients that come and go by chance.
+@LoopActor
+private final class Crowd {
+    struct Polled {
+        let client: String
+        let rank: Int64
+        let askedAt, heardAt: Int64
+    }
+
+    let shop: Shop
+    let room: String
+    let witness: LineWitness
+    /// Every connection that there was.
+    private(set) var all: [Buyer] = []
+    /// The connections that each client has now.
+    private(set) var tabs: [String: [Buyer]] = [:]
+    private(set) var polled: [Polled] = []
+    private(set) var problems: [String] = []
+    var isOver = false
+
+    init(_ shop: Shop, _ room: String, _ witness: LineWitness) {
+        self.shop = shop
+        self.room = room
+        self.witness = witness
+    }
+
+    private func connect(_ client: String, _ instance: Int, after: Buyer? = nil) async throws -> Buyer {
+        let buyer = try await Buyer.connect(shop, as: client, on: instance, resume: after?.position)
+        all.append(buyer)
+        return buyer
+    }
+
+    /// A client with a WebSocket, or two.
+    func wander(_ index: Int, _ seeded: SeededGenerator) async throws {
+        var random = seeded
+        let client = "c\(index)"
+        do {
+            await EventLoop.sleep(milliseconds: .random(in: 0..<1500, using: &random))
+            var buyer = try await connect(client, index % 2)
+            tabs[client] = [buyer]
+            while !isOver {
+                let answer = try await buyer.join(room)
+                try #require(answer["type"] == "joined" || answer["type"] == "admitted", "\(answer)")
+                if try await isAdmitted(buyer, within: .random(in: 200..<2500, using: &random)) {
+                    // Some are slow, and one pass in ten runs out.
+                    if Int.random(in: 0..<10, using: &random) == 0 {
+                        try await buyer.expired(room)
+                    } else {
+                        await EventLoop.sleep(milliseconds: .random(in: 0..<200, using: &random))
+                        try await buyer.leave(room)
+                    }
+                    if Int.random(in: 0..<3, using: &random) == 0 { return }
+                    continue
+                }
+                guard !isOver else { return }
+                switch Int.random(in: 0..<20, using: &random) {
+                case 0..<4: try await buyer.leave(room)
+                case 4..<10:
+                    // Away for a moment, or for longer than the grace; back on either instance.
+                    let before = buyer
+                    tabs[client] = []
+                    before.abort()
+                    try await before.closed()
+                    await EventLoop.sleep(milliseconds: .random(in: 0..<600, using: &random))
+                    buyer = try await connect(client, .random(in: 0..<2, using: &random), after: before)
+                    tabs[client] = [buyer]
+                    // Else it never waits again, and does not know its place.
+                    try await buyer.join(room)
+                case 10:
+                    tabs[client] = []
+                    buyer.abort()
+                    return
+                case 11..<14:
+                    // A second tab, of which one is closed.
+                    let tab = try await connect(client, .random(in: 0..<2, using: &random), after: buyer)
+                    try await tab.join(room)
+                    let closes = Bool.random(using: &random) ? tab : buyer
+                    if closes === buyer { buyer = tab }
+                    tabs[client] = [buyer]
+                    try await closes.close()
+                default: break
+                }
+            }
+        } catch {
+            problems.append("\(client): \(error)")
+        }
+    }
+
+    /// Whether the pass comes in some time.
+    private func isAdmitted(_ buyer: Buyer, within milliseconds: Int64) async throws -> Bool {
+        let has = buyer.place(room) == nil
+        if has { return true }
+        return (try? await buyer.next("admitted", within: milliseconds) {
+            $0["type"] == "admitted" || $0["type"] == "left"
+        }) != nil && buyer.place(room) == nil
+    }
+
+    /// A client that polls, and sometimes has enough of it.
+    func poll(_ index: Int, _ seeded: SeededGenerator) async throws {
+        var random = seeded
+        let client = "poller\(index)"
+        do {
+            await EventLoop.sleep(milliseconds: .random(in: 0..<1500, using: &random))
+            while !isOver {
+                let askedAt = EventLoop.wallMilliseconds
+                let answer = try await shop.join(client, room, on: .random(in: 0..<2, using: &random))
+                let heardAt = EventLoop.wallMilliseconds
+                if let rank = answer.result["rank"].integer {
+                    polled.append(Polled(client: client, rank: rank, askedAt: askedAt, heardAt: heardAt))
+                    if Int.random(in: 0..<20, using: &random) == 0 { _ = try await shop.leave(client, room) }
+                } else {
+                    try #require(answer.result["token"].text != nil, "\(answer.text)")
+                    _ = try await shop.leave(client, room)
+                }
+                await EventLoop.sleep(milliseconds: .random(in: 50..<400, using: &random))
+            }
+            // At rest nobody polls.
+            _ = try await shop.leave(client, room)
+        } catch {
+            problems.append("\(client): \(error)")
+        }
+    }
+}
+
+/// The same numbers for the same seed (SplitMix64).
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+}
