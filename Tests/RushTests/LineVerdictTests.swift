@@ -131,7 +131,11 @@ struct LineVerdictTests {
         outcome.cutAt = 29 * second
         #expect(outcome.broken == [])
         outcome.cutAt = 31 * second
+        outcome.tally.waiting = ["rush-r-5"]
         #expect(outcome.broken == [words])
+        #expect(
+            outcome.checks.first { $0.words == words }?.detail
+                == "5 of 6: time was up, and the line stood still; waiting: rush-r-5")
         // Who left need not be admitted; who was told to go should have been.
         outcome.cutAt = nil
         outcome.tally.line.stays[5].end = .own

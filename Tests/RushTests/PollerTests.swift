@@ -142,6 +142,17 @@ struct PollerTests {
         #expect(scene.poller.isFinished && scene.tally.line.dismissed == ["FINISHED": 1])
     }
 
+    @Test func aPassThatNobodySaw() {
+        var scene = Scene()
+        _ = scene.join()
+        _ = scene.wait(rank: 3)
+        // A pass lives for 5 s.
+        scene.now += 5 * second
+        #expect(scene.finished() == .nothing)
+        #expect(scene.tally.line.missed == 1 && scene.tally.line.dismissed.isEmpty)
+        #expect(scene.poller.waiter.allStays.map(\.end) == [.missed] && scene.tally.faults.isEmpty)
+    }
+
     @Test func faults() {
         var scene = Scene()
         _ = scene.join()

@@ -12,6 +12,7 @@ extension Report {
             (line.rejected, "rejected"), (line.left, "left"),
             (line.admittedAsTheyLeft, "told of a pass after they had left"), (line.vanished, "vanished"),
             (line.returnedInTime, "times back in time"), (line.returnedLate, "times back too late"),
+            (line.missed, "asked too seldom to see their pass"),
             (line.dismissed.values.reduce(0, +), "told to go"),
             (line.unreachable, "told that nothing is left for them"),
         ] where count > 0 { counts.append("\(grouped(count)) \(words)") }
@@ -61,7 +62,7 @@ extension Histogram {
 struct LineSummary: Encodable {
     let room: LineTruth
     let joins, joined, admitted, atOnce, rejected, left, vanished, returnedInTime, returnedLate, expired: Int
-    let admittedAsTheyLeft: Int
+    let admittedAsTheyLeft, missed: Int
     let dismissed: [String: Int]
     let unreachable, ranks, polls, risen, lostPlaces: Int
     let ranksPerSecond: Double?
@@ -85,6 +86,7 @@ struct LineSummary: Encodable {
         returnedInTime = line.returnedInTime
         returnedLate = line.returnedLate
         expired = line.expired
+        missed = line.missed
         admittedAsTheyLeft = line.admittedAsTheyLeft
         dismissed = line.dismissed
         unreachable = line.unreachable

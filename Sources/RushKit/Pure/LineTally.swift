@@ -11,6 +11,8 @@ struct Stay: Equatable, Sendable, Codable {
         case rejected
         /// The pass ran out.
         case expired
+        /// Asked so seldom that a pass may have come and run out in between.
+        case missed
         /// Was away, and is at another place of the line since.
         case lost
     }
@@ -77,6 +79,8 @@ struct LineTally: Equatable, Sendable, Codable {
     var expired = 0
     /// Clients that were told by the server that they are no longer in the line, by its reason.
     var dismissed: [String: Int] = [:]
+    /// Clients that asked so seldom that a pass may have come and run out in between.
+    var missed = 0
     /// Clients that were told that nothing will be left for them.
     var unreachable = 0
 
@@ -131,6 +135,7 @@ struct LineTally: Equatable, Sendable, Codable {
         returnedLate += other.returnedLate
         expired += other.expired
         dismissed.merge(other.dismissed, uniquingKeysWith: +)
+        missed += other.missed
         unreachable += other.unreachable
         ranks += other.ranks
         firstRankAt = earlier(firstRankAt, other.firstRankAt)

@@ -27,7 +27,7 @@ extension Verdict {
     static func line(_ tally: Tally, _ truth: LineTruth, claims: Bool, cutAt: UInt64?) -> [Check] {
         let line = tally.line
         var checks = [
-            answered(line, truth, cutAt), ranksFell(line), keptPlaces(line), everybodyAdmitted(line, truth, cutAt),
+            answered(line, truth, cutAt), ranksFell(line), keptPlaces(line), everybodyAdmitted(tally, truth, cutAt),
             withinCap(line, truth), distinctPasses(line),
         ]
         if truth.ordering == RoomOrdering.fifo.rawValue {
@@ -133,7 +133,8 @@ extension Verdict {
     }
 
     /// Who still waits when time is up is no fault as long as the line was moving.
-    private static func everybodyAdmitted(_ line: LineTally, _ truth: LineTruth, _ cutAt: UInt64?) -> Check {
+    private static func everybodyAdmitted(_ tally: Tally, _ truth: LineTruth, _ cutAt: UInt64?) -> Check {
+        let line = tally.line
         let isReject = truth.ordering == RoomOrdering.reject.rawValue
         let stayed = line.stays.count { $0.stayed }
         let admitted = line.stays.count { $0.wasAdmitted && $0.stayed }
@@ -148,6 +149,7 @@ extension Verdict {
             let pause = UInt64(max(truth.passSeconds, truth.admitPerMinute.map { 60 / max(1, $0) } ?? 0) + 5)
             holds = cutAt < last + pause * 1_000_000_000
             detail += holds ? ": time was up, and the line was moving" : ": time was up, and the line stood still"
+            if !holds { detail += "; waiting: " + tally.waiting.prefix(5).joined(separator: ", ") }
         }
         return Check(words: "everybody who stayed was admitted", holds: holds || isReject, detail: detail)
     }

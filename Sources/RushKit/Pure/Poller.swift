@@ -103,11 +103,12 @@ struct Poller: Sendable {
 
     private mutating func looked(_ status: Int, _ frame: Frame, _ now: UInt64, _ tally: inout Tally) -> Action {
         // A server that has lost the line knows nobody.
-        let isUnknown = status == 404 && waiter.state == .waiting
+        let isUnknown = status == 404
         guard status == 200 || isUnknown else { return unexpected("a look", status, frame, &tally) }
         tally.line.polls += 1
         // Who asks too late may have lost the place.
-        if let lastSign, now - lastSign >= UInt64(waiter.plan.graceMilliseconds) * 1_000_000 {
+        let silence = lastSign.map { now - $0 } ?? 0
+        if let lastSign, silence >= UInt64(waiter.plan.graceMilliseconds) * 1_000_000 {
             waiter.lost(at: lastSign, byItself: true)
         }
         lastSign = askedAt
@@ -121,14 +122,14 @@ struct Poller: Sendable {
                 // A little after the end; the server's clock may be another.
                 return .askAfter(min(pause(frame), waiter.passLasts(at: now) + 50), .look)
             }
-            return isNew && mayClaim ? claim(at: now, &tally) : .ask(.leave)
+            return isNew && mayClaim ? claim(at: now, &tally) : finish(at: now)
         case "FINISHED":
             if waiter.holdsPass {
                 if waiter.passIsSurelyValid(at: now) { tally.fault("a pass was finished before its time") }
                 waiter.expired(frame, at: now, &tally)
                 return finish(at: now)
             }
-            guard waiter.isNoLongerThere(at: now, &tally.line) else { return finish(at: now) }
+            guard waiter.isNoLongerThere(at: now, after: silence, &tally.line) else { return finish(at: now) }
             waiter.join(at: now, &tally.line)
             return .ask(.join)
         default:

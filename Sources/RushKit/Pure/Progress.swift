@@ -26,7 +26,8 @@ struct Progress: Equatable, Sendable, Codable {
         let line = tally.line
         inLine = line.joined + line.rejected
         admitted = line.admitted
-        throughLine = line.admitted + line.rejected + line.left + line.vanished + line.dismissed.values.reduce(0, +)
+        throughLine = line.admitted + line.rejected + line.left + line.vanished + line.missed
+        throughLine += line.dismissed.values.reduce(0, +)
     }
 
     mutating func add(_ other: Progress) {

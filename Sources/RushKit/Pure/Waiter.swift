@@ -242,14 +242,19 @@ struct Waiter: Sendable {
     }
 
     /// A client that asks is told that it is in no line.
+    /// - Parameter silence: for how long it had not asked, in nanoseconds.
     /// - Returns: Whether that is for its having asked too late: then it may join again.
-    mutating func isNoLongerThere(at now: UInt64, _ tally: inout LineTally) -> Bool {
+    mutating func isNoLongerThere(at now: UInt64, after silence: UInt64, _ tally: inout LineTally) -> Bool {
         let isLate = !isInTime(at: now)
         awaySince = nil
         if isLate {
             tally.returnedLate += 1
             close(.lost)
             state = .joining
+        } else if silence >= UInt64(plan.passMilliseconds) * 1_000_000 {
+            tally.missed += 1
+            close(.missed)
+            state = .over
         } else {
             tally.dismissed["FINISHED", default: 0] += 1
             close(.dismissed)
