@@ -10,6 +10,8 @@ import Testing
 /// Runs a test's body on the loop, which runs on a thread of its own.
 func onLoop(_ body: @escaping @Sendable @LoopActor () async throws -> Void) async throws {
     EventLoop.startInBackground()
+    // As the programs do: a test may end while something is on its way to its Redis.
+    signal(SIGPIPE, SIG_IGN)
     try await EventLoop.task { () async -> Result<Void, any Error> in
         do { return .success(try await body()) } catch { return .failure(error) }
     }.value.get()
@@ -77,10 +79,12 @@ final class EngineFixture {
     }
 
     func claim(
-        _ client: String, on sale: SaleID, key: String? = nil, roll: Int64 = 99
+        _ client: String, on sale: SaleID, key: String? = nil, roll: Int64 = 99, mayClaim: Bool = true
     ) async throws -> ClaimDecision {
         try await engine.claim(
-            Claim(client: ClientID(trusted: client), key: key.flatMap { IdempotencyKey($0) }, roll: roll), on: sale)
+            Claim(
+                client: ClientID(trusted: client), key: key.flatMap { IdempotencyKey($0) }, roll: roll,
+                mayClaim: mayClaim), on: sale)
     }
 
     /// Claims, all in one turn; the decisions in the order of the clients.
@@ -121,19 +125,31 @@ extension ClaimDecision {
 @LoopActor
 final class Heard<Event: Sendable> {
     private(set) var events: [Event] = []
-    private var waiting: [(count: Int, continuation: CheckedContinuation<Void, Never>)] = []
+    private var waiting: [(id: Int, count: Int, continuation: CheckedContinuation<Bool, Never>)] = []
+    private var lastID = 0
 
     func hear(_ event: Event) {
         events.append(event)
         let ready = waiting.filter { $0.count <= events.count }
         waiting.removeAll { $0.count <= events.count }
-        for waiter in ready { waiter.continuation.resume() }
+        for waiter in ready { waiter.continuation.resume(returning: true) }
     }
 
-    /// Returns once at least `count` events were heard.
-    func wait(for count: Int) async {
+    /// Returns once at least `count` events were heard. Fails the test when they aren't in time.
+    func wait(for count: Int, _ location: SourceLocation = #_sourceLocation) async {
         guard events.count < count else { return }
-        await withCheckedContinuation { waiting.append((count, $0)) }
+        lastID += 1
+        let id = lastID
+        let timer = LoopTimer()
+        timer.start(after: 60_000) { self.giveUp(id) }
+        let isHeard = await withCheckedContinuation { waiting.append((id, count, $0)) }
+        timer.stop()
+        if !isHeard { Issue.record("heard \(events.count) of \(count)", sourceLocation: location) }
+    }
+
+    private func giveUp(_ id: Int) {
+        guard let index = waiting.firstIndex(where: { $0.id == id }) else { return }
+        waiting.remove(at: index).continuation.resume(returning: false)
     }
 }
 
