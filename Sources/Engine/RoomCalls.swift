@@ -62,7 +62,10 @@ final class RoomCalls {
         var command = command(function, room, passes: passes)
         append(&command)
         command.seal()
-        let call = command
+        return try await reply(to: command, room)
+    }
+
+    private func reply(to call: RedisCommand, _ room: RoomID) async throws(Outage) -> RedisReply {
         let state = Keys.Room(room).state
         let deadline = EventLoop.monotonicMilliseconds + Self.drawPatience
         while true {
@@ -92,8 +95,16 @@ final class RoomCalls {
     }
 
     func away(_ client: ClientID, room: RoomID, holder: Int64) {
+        sendJoin(of: client, room)
         schedule()
         gone[Gone(room: room, holder: holder), default: []].append(client)
+    }
+
+    /// Sends the join of a client that waits for the end of the turn: what comes next about the client must not reach
+    /// Redis before it.
+    func sendJoin(of client: ClientID, _ room: RoomID) {
+        // All: a client that went away before it joined must have gone first.
+        if waiting[room]?.contains(where: { $0.client == client }) == true { send() }
     }
 
     private func schedule() {
@@ -128,32 +139,40 @@ final class RoomCalls {
     }
 
     private func sendJoin(_ batch: [Waiting], _ room: RoomID) {
-        EventLoop.task {
-            let result: Result<[Joined]?, Outage>
-            do throws(Outage) {
-                result = .success(try await self.decide(batch, room))
-            } catch {
-                result = .failure(error)
-            }
-            for (index, waiting) in batch.enumerated() {
-                waiting.continuation.resume(returning: result.map { $0?[index] })
+        var command = command(.roomJoin, room, passes: batch.count)
+        for waiting in batch {
+            command.append(waiting.client.rawValue)
+            command.append(waiting.holder)
+        }
+        command.seal()
+        let call = command
+        // Within this turn, not in a task: calls reach Redis in the order in which they were made.
+        router.call(call, about: Keys.Room(room).state) { result in
+            guard case .success(.string("D")) = result else { return self.joined(batch, room, result) }
+            EventLoop.task {
+                await EventLoop.sleep(milliseconds: Self.drawPause)
+                do throws(Outage) {
+                    self.joined(batch, room, .success(try await self.reply(to: call, room)))
+                } catch {
+                    self.joined(batch, room, .failure(error))
+                }
             }
         }
     }
 
-    private func decide(_ batch: [Waiting], _ room: RoomID) async throws(Outage) -> [Joined]? {
-        let parts = try await ask(.roomJoin, room, passes: batch.count) { command in
-            for waiting in batch {
-                command.append(waiting.client.rawValue)
-                command.append(waiting.holder)
+    private func joined(_ batch: [Waiting], _ room: RoomID, _ result: Result<RedisReply, Outage>) {
+        let answers: Result<[Joined]?, Outage> = result.flatMap { reply in
+            guard reply.string != "?" else { return .success(nil) }
+            let parts = reply.elements
+            guard parts.count == batch.count + 2, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
+                return .failure(Outage(.redis, "an unknown answer to joins"))
             }
+            deliver(parts[1], of: room)
+            return .success(parts.dropFirst(2).map { (RoomStanding(word: $0.string ?? ""), summary) })
         }
-        guard let parts else { return nil }
-        guard parts.count == batch.count + 2, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
-            throw Outage(.redis, "an unknown answer to joins")
+        for (index, waiting) in batch.enumerated() {
+            waiting.continuation.resume(returning: answers.map { $0?[index] })
         }
-        deliver(parts[1], of: room)
-        return parts.dropFirst(2).map { (RoomStanding(word: $0.string ?? ""), summary) }
     }
 
     /// Tells clients what a call decided about them, and takes it out of the room's outbox. What fails here is told by
