@@ -16,6 +16,9 @@ local function define(keys, args)
     redis.call('PUBLISH', args[at], args[at + 1])
     local room = open_room(keys, args)
     if room.peak > room.max then change(room, 'peak', room.max) end
+    -- A faster pace holds from now on, not after the pause of the slower one.
+    local interval, tat = pacing(room)
+    if interval > 0 and tat < room.tat then change(room, 'tat', tat) end
     room.moved = true
     close_room(room)
     return 1

@@ -76,6 +76,14 @@ local function add(room, name, by)
     change(room, name, room[name] + by)
 end
 
+-- The interval of the pace in ms, 0 where nothing but the cap limits admissions, and from when on it allows the next.
+local function pacing(room)
+    if room.minute == 0 or room.ordering == 'passthrough' then return 0, 0 end
+    local interval = 60000 / room.minute
+    -- Never further ahead than one interval: the limit may have been lower before, or the clock gone back.
+    return interval, math.min(room.tat, room.now + interval)
+end
+
 -- The next moment at which something happens by the clock alone; 0 when there is none.
 local function due(room)
     local soonest = 0
@@ -94,7 +102,8 @@ local function due(room)
     end
     if room.waiting > 0 and room.active < room.max and room.drawing == '' and room.ordering ~= 'reject' then
         local is_open = room.opens <= room.now and (room.ordering ~= 'random' or room.drawn == 1 or room.opens == 0)
-        if room.ordering == 'passthrough' or is_open then take(math.max(room.now, math.ceil(room.tat))) end
+        local _, tat = pacing(room)
+        if room.ordering == 'passthrough' or is_open then take(math.max(room.now, math.ceil(tat))) end
     end
     return soonest
 end
@@ -363,11 +372,12 @@ local function allowance(room)
     end
     local allowed = math.min(room.max - room.active, room.waiting, room.passes_left)
     if allowed <= 0 then return 0 end
-    if room.minute == 0 or is_passthrough then return allowed, 0, room.tat end
+    local interval, tat = pacing(room)
+    if interval == 0 then return allowed, 0, room.tat end
     -- The generic cell rate algorithm (ITU-T I.371). A scheduler looks every some ms only: where the interval is
     -- shorter than a grain, what it missed within one is made up for.
-    local interval = 60000 / room.minute
-    local tat = math.max(room.tat, room.now - math.max(0, GRAIN - interval))
+    if tat < room.tat then change(room, 'tat', tat) end
+    tat = math.max(tat, room.now - math.max(0, GRAIN - interval))
     if tat > room.now then return 0 end
     return math.min(allowed, math.floor((room.now - tat) / interval) + 1), interval, tat
 end
