@@ -311,6 +311,27 @@ import Testing
         }
     }
 
+    @Test(arguments: ["join", "hold", "check"])
+    func whoeverShowsUpWasThere(_ how: String) async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            try await fixture.define(RoomLimits(maxActive: 1, passSeconds: 10))
+            let token = try #require(try await fixture.join("a").token)
+            let client = ClientID(trusted: "a")
+            switch how {
+            case "join": try await fixture.join("a", holder: 1)
+            case "hold":
+                let held = try await fixture.engine.hold([client], room: .main, holder: 1)
+                #expect(held?.standings == [.admitted(token: token, expiresAt: fixture.clock.now + 10_000)])
+            default: #expect(try await fixture.engine.check(token, of: client, room: .main)?.isValid == true)
+            }
+            fixture.wait(10_000)
+            try await fixture.tick()
+            let inspection = try await fixture.inspect()
+            #expect((inspection.expired, inspection.noShow) == (1, 0))
+        }
+    }
+
     @Test func whatIsRememberedOfThoseWhoAreDone() async throws {
         try await onLoop {
             let fixture = try await EngineFixture()
