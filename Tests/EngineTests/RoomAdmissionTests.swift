@@ -423,6 +423,46 @@ import Testing
         }
     }
 
+    @Test func theEndOfACheckGivesThePlaceOn() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            try await fixture.define(RoomLimits(maxActive: 1, passSeconds: 10))
+            let (engine, a) = (fixture.engine, ClientID(trusted: "a"))
+            let token = try #require(try await fixture.join("a").token)
+            try await fixture.join("b", holder: 1)
+            let watch = try await RoomWatch(engine)
+            fixture.wait(8000)
+            #expect(try #require(try await engine.check(token, of: a, room: .main)) == (true, true))
+            // Decided in time: the pass ends when it would have.
+            try await engine.endCheck(token, of: a, room: .main)
+            #expect(try await fixture.inspect().summary.due == fixture.clock.now + 2000)
+            #expect(try #require(try await engine.check(token, of: a, room: .main)) == (true, true))
+            fixture.wait(2500)
+            #expect(try await fixture.tick().active == 1)
+            try await watch.follow()
+            #expect(watch.messages.isEmpty)
+            // Schedulers are told that there is something to do; another's token ends nothing.
+            try await engine.endCheck("other", of: a, room: .main)
+            try await watch.follow()
+            #expect(watch.messages.isEmpty)
+            try await engine.endCheck(token, of: a, room: .main)
+            try await watch.follow()
+            #expect(watch.messages.count == 1)
+            #expect(watch.messages.last?.summary.due.map { $0 <= fixture.clock.now } == true)
+            try await fixture.tick()
+            #expect(try await fixture.standing("b").token != nil)
+            // Spent while it was kept: no longer there to be ended.
+            let other = try #require(try await fixture.standing("b").token)
+            fixture.wait(9000)
+            _ = try await engine.check(other, of: ClientID(trusted: "b"), room: .main)
+            fixture.wait(2000)
+            try await fixture.spend("b", token: other)
+            try await engine.endCheck(other, of: ClientID(trusted: "b"), room: .main)
+            let inspection = try await fixture.inspect()
+            #expect((inspection.summary.active, inspection.spent, inspection.expired) == (0, 1, 1))
+        }
+    }
+
     // MARK: telling
 
     /// Whoever decided died before telling: a second later any scheduler does.

@@ -14,6 +14,8 @@ local function check(keys, args)
         local is_shown = token and token == args[index + 1]
         if is_shown and lease == 0 then
             redis.call('ZADD', room.active_key, 'XX', decimal(expires), client)
+            -- Its place falls free now, and schedulers have to know.
+            if expires <= room.now then room.moved = true end
         elseif is_shown and expires > room.now then
             letter = '1'
             if expires < room.now + lease then
@@ -27,6 +29,7 @@ local function check(keys, args)
         end
         letters[#letters + 1] = letter
     end
+    if room.moved then close_room(room) end
     return table.concat(letters)
 end
 
