@@ -114,6 +114,7 @@ local function summary(room)
     local is_provisional = room.ordering == 'random' and room.drawn == 0 and room.opens > 0
     local flags = '-'
     if is_provisional then flags = room.opens <= room.now and 'd' or 'p' end
+    if room.drawing ~= '' then flags = 'd' end
     local words = {
         room.event, room.head, room.next, room.waiting, room.active, due(room), room.now, room.pace, room.losses,
         room.pace_at, room.pace_from, room.paced, room.max, room.minute, room.grace, flags,
