@@ -463,6 +463,41 @@ import Testing
         }
     }
 
+    /// Two claims by one pass at once: the first that is decided doesn't end the second one's check.
+    @Test func claimsAtTheSameTimeKeepThePlaceUntilTheLast() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            try await fixture.define(RoomLimits(maxActive: 1, passSeconds: 10))
+            let (engine, a) = (fixture.engine, ClientID(trusted: "a"))
+            let token = try #require(try await fixture.join("a").token)
+            try await fixture.join("b", holder: 1)
+            // One that was checked long before the end keeps nothing.
+            #expect(try #require(try await engine.check(token, of: a, room: .main)) == (true, false))
+            fixture.wait(9000)
+            for _ in 1...3 { #expect(try #require(try await engine.check(token, of: a, room: .main)) == (true, true)) }
+            try await fixture.join("a")
+            fixture.wait(2000)
+            for _ in 1...2 {
+                try await engine.endCheck(token, of: a, room: .main)
+                #expect(try await fixture.tick().active == 1)
+                #expect(try await fixture.standing("b").rank == 1)
+            }
+            try await engine.endCheck(token, of: a, room: .main)
+            try await fixture.tick()
+            #expect(try await fixture.standing("b").token != nil)
+            // One that nobody ended does not outlive its five seconds.
+            let other = try #require(try await fixture.standing("b").token)
+            fixture.wait(8000)
+            for _ in 1...20 { _ = try await engine.check(other, of: ClientID(trusted: "b"), room: .main) }
+            try await engine.endCheck(other, of: ClientID(trusted: "b"), room: .main)
+            fixture.wait(4999)
+            #expect(try await fixture.tick().active == 1)
+            fixture.wait(1)
+            #expect(try await fixture.tick().active == 0)
+            #expect(try await fixture.inspect().noShow == 0)
+        }
+    }
+
     // MARK: telling
 
     /// Whoever decided died before telling: a second later any scheduler does.

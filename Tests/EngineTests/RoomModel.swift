@@ -22,6 +22,8 @@ struct RoomModel {
         /// When its place falls free: later than `expires` while a claim is decided.
         var freeAt: Int64
         var wasSeen: Bool
+        /// Claims that are being decided.
+        var openChecks = 0
     }
 
     struct Counters: Equatable {
@@ -176,14 +178,19 @@ struct RoomModel {
     mutating func check(_ client: String) -> (isValid: Bool, isKept: Bool) {
         guard var pass = active[client], pass.expires > now else { return (false, false) }
         let isKept = pass.expires < now + 5000
-        if isKept { pass.freeAt = max(pass.freeAt, now + 5000) }
+        if isKept {
+            pass.freeAt = max(pass.freeAt, now + 5000)
+            pass.openChecks = min(8, pass.openChecks + 1)
+        }
         pass.wasSeen = true
         active[client] = pass
         return (true, isKept)
     }
 
     mutating func endCheck(_ client: String) {
-        if let pass = active[client] { active[client]!.freeAt = pass.expires }
+        guard let pass = active[client] else { return }
+        active[client]!.openChecks = max(0, pass.openChecks - 1)
+        if pass.openChecks <= 1 { active[client]!.freeAt = pass.expires }
     }
 
     mutating func setSales(opens: Int64, isLive: Bool, passes: Int) -> Int64 {

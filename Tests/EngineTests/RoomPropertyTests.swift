@@ -229,9 +229,9 @@ private final class RoomWalk {
         let found = try await fixture.engine.check(token, of: id, room: Self.rooms)
         try expect(found?.isValid == expected.isValid && found?.isKept == expected.isKept, "check \(client)")
         if chance(50) { advance() }
-        guard chance(60) else { return }
+        guard expected.isKept, chance(70) else { return }
         trace.append("end check \(client)")
-        if expected.isValid { model.endCheck(client) }
+        model.endCheck(client)
         try await fixture.engine.endCheck(token, of: id, room: Self.rooms)
     }
 

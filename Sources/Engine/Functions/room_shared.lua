@@ -276,7 +276,8 @@ local function depart(room, client, number, counter)
     add(room, counter, 1)
 end
 
--- The pass of a client: token, issued, expires, seen; nil when it has none.
+-- The pass of a client: token, issued, expires, seen; nil when it has none. Seen is '0' when the client never was, else
+-- one more than the claims that are being decided by it in its last seconds.
 local function pass_of(text)
     if not text then return nil end
     local token, issued, expires, seen = string.match(text, '^(%S+) (%d+) (%d+) (%d)$')
