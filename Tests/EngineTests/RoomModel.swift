@@ -1,6 +1,7 @@
 import Model
 
-/// What a waiting room must do, in the plainest words: the engine is compared with it. Lots are not drawn in it.
+/// What a waiting room must do, in the plainest words: the engine is compared with it. Its lots turn the line
+/// around.
 struct RoomModel {
     /// What keeps a place.
     enum Presence: Equatable {
@@ -58,6 +59,9 @@ struct RoomModel {
     private(set) var limits: RoomLimits
     private(set) var opens: Int64 = 0
     private(set) var isLive = false
+    private(set) var isDrawn = false
+    /// Between the first step of a draw and its last: nothing but the clock goes on.
+    private(set) var isDrawing = false
     private(set) var line: [Waiter] = []
     private(set) var active: [String: Pass] = [:]
     private(set) var next: Int64
@@ -159,6 +163,7 @@ struct RoomModel {
     }
 
     mutating func tick(passes: Int) {
+        guard !isDrawing else { return expire() }
         let gone = line.filter { if case .until(let end) = $0.presence { end <= now } else { false } }
         line.removeAll { waiter in gone.contains(waiter) }
         finished.formUnion(gone.map(\.client))
@@ -212,6 +217,28 @@ struct RoomModel {
         if let interval { nextAdmission = min(nextAdmission, Double(now) + interval) }
     }
 
+    /// Whether lots are to be drawn; nil when not at all.
+    var isDrawDue: Bool? {
+        if isDrawing { return true }
+        return limits.ordering == .random && !isDrawn && opens > 0 ? opens <= now : nil
+    }
+
+    mutating func beginDraw() { isDrawing = true }
+
+    mutating func endDraw() {
+        isDrawing = false
+        isDrawn = true
+        line = line.reversed().enumerated().map { place, waiter in
+            Waiter(
+                client: waiter.client, number: next + Int64(place) + 1,
+                presence: .until(end(of: now + limits.graceSeconds * 1000)))
+        }
+        next += Int64(line.count)
+    }
+
+    /// The room is as one in which lots were never drawn.
+    mutating func forgetDraw() { isDrawn = false }
+
     mutating func orphan(_ gateway: Int64, lastBeat: Int64) {
         for index in line.indices where line[index].presence == .held(gateway) {
             line[index].presence = .until(end(of: lastBeat + limits.graceSeconds * 1000))
@@ -221,7 +248,9 @@ struct RoomModel {
     /// When something happens by the clock alone; nil when nothing does.
     var due: Int64? {
         var moments = active.values.map(\.freeAt)
-        for case .until(let end) in line.map(\.presence) { moments.append(end) }
+        if !isDrawing {
+            for case .until(let end) in line.map(\.presence) { moments.append(end) }
+        }
         if opens > now, !line.isEmpty, limits.ordering != .passthrough { moments.append(opens) }
         if let free = freeFrom, Int64(active.count) < limits.maxActive { moments.append(free) }
         return moments.min()
@@ -263,9 +292,9 @@ struct RoomModel {
 
     /// From when on the first in line may be admitted if there is a place; nil when nobody waits, or not by the clock.
     private var freeFrom: Int64? {
-        guard !line.isEmpty, limits.ordering != .reject, limits.ordering == .passthrough || opens <= now else {
-            return nil
-        }
+        guard !line.isEmpty, limits.ordering != .reject, limits.ordering == .passthrough || opens <= now,
+            isDrawDue == nil
+        else { return nil }
         guard interval != nil else { return now }
         return max(now, Int64(nextAdmission.rounded(.up)))
     }

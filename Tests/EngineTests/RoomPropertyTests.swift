@@ -105,7 +105,8 @@ private final class RoomWalk {
         case ..<87: try await check()
         case ..<92: try await define()
         case ..<95: try await changeWindow()
-        case ..<98: try await orphan()
+        case ..<97: try await orphan()
+        case ..<99: try await draw()
         default:
             trace.append("a snapshot")
             try await watch.readSnapshot()
@@ -242,7 +243,7 @@ private final class RoomWalk {
             // Intervals of whole milliseconds: nothing is rounded.
             admitPerMinute: chance(50) ? nil : [12, 60, 240, 600, 3000].randomElement(using: &generator)!,
             graceSeconds: whole(1...8),
-            ordering: ([.fifo, .fifo, .fifo, .passthrough, .reject] as [RoomOrdering])
+            ordering: ([.fifo, .fifo, .fifo, .random, .random, .passthrough, .reject] as [RoomOrdering])
                 .randomElement(using: &generator)!)
         trace.append("define \(limits)")
         model.define(limits)
@@ -267,6 +268,50 @@ private final class RoomWalk {
         model.orphan(gateway, lastBeat: lastBeat)
         try await fixture.engine.letGo(
             of: gateway, lastBeat: Timestamp(milliseconds: lastBeat), room: Self.rooms)
+    }
+
+    /// Draws lots: at once when it is time, else after what makes it so.
+    private func draw() async throws {
+        if model.isDrawDue != true {
+            version += 1
+            let limits = RoomLimits(
+                maxActive: whole(1...8), passSeconds: 5, graceSeconds: whole(2...8), ordering: .random)
+            trace.append("define \(limits), not drawn, open")
+            try await fixture.redis("HSET", Keys.Room(Self.rooms).state, "drawn", "0")
+            model.forgetDraw()
+            model.define(limits)
+            try await fixture.define(limits, version: version)
+            _ = model.setSales(opens: model.now, isLive: true, passes: 0)
+            _ = try await fixture.engine.setSales(of: Self.rooms, opensAt: fixture.clock.now, isLive: true)
+        }
+        trace.append("draw")
+        let (engine, token) = (fixture.engine, "t\(version)")
+        guard case .begun(let length) = try await engine.beginDraw(Self.rooms, token: token) else {
+            return found.append("there is nothing to draw")
+        }
+        model.beginDraw()
+        if chance(50) {
+            advance()
+            try await tick()
+            found += try await problems()
+        }
+        if chance(20) { try await define() }
+        // Whoever began dies; somebody else begins anew.
+        var isOurs = true
+        if chance(20) {
+            fixture.wait(10_000)
+            model.now += 10_000
+            trace.append("draw anew")
+            if case .begun = try await engine.beginDraw(Self.rooms, token: token) {} else { isOurs = false }
+        }
+        let clients = try await engine.readDraw(Self.rooms, token: token, offset: 0, count: length) ?? []
+        for chunk in Array(clients.reversed()).chunks(of: 300) where isOurs {
+            isOurs = try await engine.writeDraw(
+                Self.rooms, token: token, position: Int64(chunk.startIndex + 1), clients: Array(chunk))
+        }
+        if isOurs { isOurs = try await engine.endDraw(Self.rooms, token: token, count: Int64(clients.count)) }
+        if !isOurs { found.append("the draw was not ours") }
+        model.endDraw()
     }
 
     // MARK: comparing
@@ -301,6 +346,8 @@ private final class RoomWalk {
         if summary.active != Int64(model.active.count) {
             found.append("active \(summary.active), \(model.active.count)")
         }
+        let draw: RoomSummary.Draw = model.isDrawDue.map { $0 ? .due : .pending } ?? .none
+        if summary.draw != draw { found.append("draw \(summary.draw), expected \(draw)") }
         if summary.next != model.next { found.append("next \(summary.next), \(model.next)") }
         if summary.head > summary.next || summary.head >= model.line.first?.number ?? .max {
             found.append("head \(summary.head)")
@@ -323,7 +370,9 @@ private final class RoomWalk {
             found.append("the map says \(watch.map.rank(of: waiter.number) ?? -1) of \(waiter), rank \(index + 1)")
         }
         let some = Self.names + model.line.shuffled(using: &generator).prefix(8).map(\.client)
-        compare(some, try await fixture.standings(some), some.map { model.standing($0) })
+        // Between two numberings nobody's place is known.
+        let standings = model.isDrawing ? [] : try await fixture.standings(some)
+        compare(some, standings, some.map { model.standing($0) })
         return found
     }
 
