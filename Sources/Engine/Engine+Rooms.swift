@@ -69,6 +69,7 @@ extension Engine {
     public func leave(
         _ client: ClientID, room: RoomID
     ) async throws(Outage) -> (wasThere: Bool, summary: RoomSummary)? {
+        rooms.sendJoin(of: client, room)
         let parts = try await rooms.ask(.roomLeave, room, passes: 4) { $0.append(client.rawValue) }
         guard let parts, parts.count >= 3, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
             return nil

@@ -69,7 +69,10 @@ final class RoomCalls {
         var command = command(function, room, passes: passes)
         append(&command)
         command.seal()
-        let call = command
+        return try await reply(to: command, room)
+    }
+
+    private func reply(to call: RedisCommand, _ room: RoomID) async throws(Outage) -> RedisReply {
         let state = Keys.Room(room).state
         let deadline = EventLoop.monotonicMilliseconds + Self.drawPatience
         while true {
@@ -101,8 +104,16 @@ final class RoomCalls {
     func away(
         _ client: ClientID, room: RoomID, holder: Int64, failed: @escaping @LoopActor () -> Void
     ) {
+        sendJoin(of: client, room)
         schedule()
         gone[Gone(room: room, holder: holder), default: []].append(Leaving(client: client, failed: failed))
+    }
+
+    /// Sends the join of a client that waits for the end of the turn: what comes next about the client must not reach
+    /// Redis before it.
+    func sendJoin(of client: ClientID, _ room: RoomID) {
+        // All: a client that went away before it joined must have gone first.
+        if waiting[room]?.contains(where: { $0.client == client }) == true { send() }
     }
 
     private func schedule() {
@@ -203,6 +214,8 @@ final class RoomCalls {
                 self.deliver(parts[1], of: room)
                 then(.success(parts.dropFirst(2).map { (RoomStanding(word: $0.string ?? ""), summary) }))
             }
+            deliver(parts[1], of: room)
+            return .success(parts.dropFirst(2).map { (RoomStanding(word: $0.string ?? ""), summary) })
         }
     }
 

@@ -1,8 +1,9 @@
-import Engine
 import EventLoop
 import Model
 import TestServices
 import Testing
+
+@testable import Engine
 
 /// What happens when Redis is away, slow, or asks for something.
 @Suite struct ConnectionTests {
@@ -229,6 +230,44 @@ import Testing
             _ = try await fixture.redis("REPLICAOF", "NO", "ONE")
             await fixture.engine.waitUntilConnected()
             #expect(try await fixture.claim("a", on: sale).acceptance != nil)
+        }
+    }
+
+    /// What is no text comes as the bytes that it is.
+    @Test(
+        arguments: [
+            [], [0], [0x41, 0, 0x42], Array("größer".utf8), [0xFF], [0x80, 0x41], Array("größer".utf8.prefix(3)),
+            [0xED, 0xA0, 0x80], [0xC0, 0x80], Array(0...255), [0x0D, 0x0A],
+        ] as [[UInt8]])
+    func repliesAreTextOrBytes(_ bytes: [UInt8]) async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let router = fixture.engine.router
+            var command = RedisCommand("SET", "key")
+            command.append(bytes)
+            #expect(try await router.ask(command, about: "key") == .string("OK"))
+            let reply = try await router.ask(RedisCommand("GET", "key"), about: "key")
+            #expect(reply.bytes == bytes)
+            if let text = String(validating: bytes, as: UTF8.self) {
+                #expect(reply == .string(text))
+                #expect(reply.string == text)
+            } else {
+                #expect(reply == .bytes(bytes))
+                #expect(reply.string == nil)
+                #expect(reply.number == nil)
+                #expect(reply.elements.isEmpty)
+            }
+            // In an array too; one that is no text is no field of a hash.
+            var many = RedisCommand("HSET", "hash", "text", "1", "other")
+            many.append(bytes)
+            #expect(try await router.ask(many, about: "hash") == .integer(2))
+            let fields = try await router.ask(RedisCommand("HGETALL", "hash"), about: "hash")
+            #expect(fields.elements.count == 4)
+            #expect(fields.elements.contains { $0.bytes == bytes })
+            #expect(fields.fields["text"] == "1")
+            #expect(fields.fields["other"] == reply.string)
+            #expect(RedisReply.null.bytes.isEmpty)
+            #expect(RedisReply.integer(7).bytes.isEmpty)
         }
     }
 

@@ -21,9 +21,10 @@ local function define(keys, args)
     redis.call('PUBLISH', args[at], args[at + 1])
     local room = open_room(keys, args)
     if room.peak > room.max then change(room, 'peak', room.max) end
-    -- A new pace holds from now on.
-    local soonest = room.minute > 0 and room.now + 60000 / room.minute or 0
-    if room.tat > soonest then change(room, 'tat', soonest) end
+    -- A faster pace holds from now on, not after the pause of the slower one.
+    local interval, tat = pacing(room)
+    if interval == 0 then tat = 0 end
+    if tat < room.tat then change(room, 'tat', tat) end
     room.moved = true
     close_room(room)
     return 1

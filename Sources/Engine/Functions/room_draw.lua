@@ -18,8 +18,12 @@ local function draw(keys, args)
     local token, step = args[at], args[at + 1]
     local drawing_at = tonumber(redis.call('HGET', room.state_key, 'drawing_at') or '0')
     if step == 'b' then
-        if room.ordering ~= 'random' or room.drawn == 1 or room.opens == 0 or room.opens > room.now then return { 0 } end
-        if room.drawing ~= '' and room.now - drawing_at < PATIENCE then return { 0 } end
+        if room.drawing ~= '' then
+            -- Brought to its end even if the ordering is another by now: until then nobody can join.
+            if room.now - drawing_at < PATIENCE then return { 0 } end
+        elseif room.ordering ~= 'random' or room.drawn == 1 or room.opens == 0 or room.opens > room.now then
+            return { 0 }
+        end
         redis.call('DEL', room.drawn_key)
         change(room, 'drawing', token)
     elseif room.drawing ~= token then

@@ -19,7 +19,12 @@ local function hold(keys, args)
             set_presence(room, number, HELD + holder)
             word = 'w' .. numbers[client] .. ':' .. decimal(rank(room, number))
         elseif passes[client] then
-            local token, _, expires = pass_of(passes[client])
+            local token, issued, expires, seen = pass_of(passes[client])
+            -- It was admitted while nobody held its place: its connection shows that it is there.
+            if seen == '0' then
+                redis.call('HSET', room.passes_key, client,
+                    token .. ' ' .. decimal(issued) .. ' ' .. decimal(expires) .. ' 1')
+            end
             word = 'p' .. token .. ':' .. decimal(expires)
         elseif redis.call('ZSCORE', room.finished_key, client)
             or redis.call('HEXISTS', room.cleared_key, client) == 1 then

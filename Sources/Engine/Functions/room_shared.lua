@@ -87,9 +87,12 @@ local function is_held(room)
     return room.ordering ~= 'passthrough' and (room.opens > room.now or awaits_draw(room))
 end
 
--- Whether admissions have a pace.
-local function has_pace(room)
-    return room.minute > 0 and room.ordering ~= 'passthrough'
+-- The interval of the pace in ms, 0 where nothing but the cap limits admissions, and from when on it allows the next.
+local function pacing(room)
+    if room.minute == 0 or room.ordering == 'passthrough' then return 0, 0 end
+    local interval = 60000 / room.minute
+    -- Never further ahead than one interval: the limit may have been lower before, or the clock gone back.
+    return interval, math.min(room.tat, room.now + interval)
 end
 
 -- The next moment at which something happens by the clock alone; 0 when there is none.
@@ -107,7 +110,8 @@ local function due(room)
     if room.drawing == '' then first(room.blocks_key, 0) end
     if room.opens > room.now and room.ordering ~= 'passthrough' then take(room.opens) end
     if room.waiting > 0 and room.active < room.max and not is_held(room) then
-        take(has_pace(room) and math.max(room.now, math.ceil(room.tat)) or room.now)
+        local _, tat = pacing(room)
+        take(math.max(room.now, math.ceil(tat)))
     end
     return soonest
 end
@@ -116,7 +120,9 @@ end
 -- be drawn now, p the order is provisional, h nobody is admitted for now, - none.
 local function summary(room)
     local flag = '-'
-    if awaits_draw(room) then
+    if room.drawing ~= '' then
+        flag = 'd'
+    elseif awaits_draw(room) then
         flag = room.opens <= room.now and 'd' or 'p'
     elseif is_held(room) then
         flag = 'h'
@@ -282,7 +288,8 @@ local function depart(room, client, number, counter)
     add(room, counter, 1)
 end
 
--- The pass of a client: token, issued, expires, seen; nil when it has none.
+-- The pass of a client: token, issued, expires, seen; nil when it has none. Seen is '0' when the client never was, else
+-- one more than the claims that are being decided by it in its last seconds.
 local function pass_of(text)
     if not text then return nil end
     local token, issued, expires, seen = string.match(text, '^(%S+) (%d+) (%d+) (%d)$')
@@ -374,11 +381,12 @@ local function allowance(room)
     if is_held(room) then return 0 end
     local allowed = math.min(room.max - room.active, room.waiting, room.passes_left)
     if allowed <= 0 then return 0 end
-    if not has_pace(room) then return allowed, 0, room.tat end
+    local interval, tat = pacing(room)
+    if interval == 0 then return allowed, 0, room.tat end
     -- The generic cell rate algorithm (ITU-T I.371). A scheduler looks every some ms only: where the interval is
     -- shorter than a grain, what it missed within one is made up for.
-    local interval = 60000 / room.minute
-    local tat = math.max(room.tat, room.now - math.max(0, GRAIN - interval))
+    if tat < room.tat then change(room, 'tat', tat) end
+    tat = math.max(tat, room.now - math.max(0, GRAIN - interval))
     if tat > room.now then return 0 end
     return math.min(allowed, math.floor((room.now - tat) / interval) + 1), interval, tat
 end
@@ -450,7 +458,7 @@ local function admit(room)
     -- Places that are filled for the first time say nothing of how fast places fall free.
     local fresh = math.max(0, room.active - room.peak)
     if fresh > 0 then change(room, 'peak', room.active) end
-    if has_pace(room) then
+    if interval > 0 then
         if waited > 0 then measure(room, waited, 0) end
     else
         if fresh > 0 then measure_anew(room) end

@@ -69,16 +69,15 @@ final class ClaimService {
             if let pass, check.isValid {
                 if !accepted.isRepeated, accepted.acceptance.allowance == 0 {
                     await rooms.spend(pass, of: client, room: room)
-                } else {
-                    await rooms.endCheck(pass, of: client, room: room, isKept: check.isKept)
+                } else if check.isKept {
+                    await rooms.endCheck(pass, of: client, room: room)
                 }
             }
             return accepted
         } catch {
             // What is not known may have been accepted: then the committer spends the pass.
-            if let pass, check.isValid {
-                await rooms.endCheck(
-                    pass, of: client, room: room, isKept: check.isKept && error.code != .unavailable)
+            if let pass, check.isKept, error.code != .unavailable {
+                await rooms.endCheck(pass, of: client, room: room)
             }
             throw error
         }

@@ -72,40 +72,19 @@ final class RoomService {
 
     // MARK: passes and claims
 
-    private struct Shown: Hashable {
-        let client: ClientID
-        let room: RoomID
-    }
-
-    /// How many claims are being decided here for which a client has shown its pass.
-    private var shown: [Shown: Int] = [:]
-
     /// Whether a client has this pass. See ``Engine/Engine/check(_:of:room:)``.
     func check(_ token: String, of client: ClientID, room: RoomID) async throws -> (isValid: Bool, isKept: Bool) {
-        let check = try await directory.with(room) { try await self.engine.check(token, of: client, room: room) }
-        if check.isValid { shown[Shown(client: client, room: room), default: 0] += 1 }
-        return check
+        try await directory.with(room) { try await self.engine.check(token, of: client, room: room) }
     }
 
-    /// What a valid pass was shown for is decided, and has not spent it.
-    /// - Parameter isKept: whether it is kept beyond its time.
-    func endCheck(_ token: String, of client: ClientID, room: RoomID, isKept: Bool) async {
-        // As long as another claim is under way, the place is not given on.
-        guard ended(Shown(client: client, room: room)), isKept else { return }
+    /// What a pass that is kept beyond its time was shown for is decided, and has not spent it.
+    func endCheck(_ token: String, of client: ClientID, room: RoomID) async {
         // What fails here ends by itself five seconds later.
         try? await engine.endCheck(token, of: client, room: room)
     }
 
-    /// - Returns: whether it was the last.
-    private func ended(_ pass: Shown) -> Bool {
-        let left = (shown[pass] ?? 1) - 1
-        shown[pass] = left > 0 ? left : nil
-        return left <= 0
-    }
-
     /// Spends a pass. What fails here the committer does, or it ends by its time.
     func spend(_ token: String, of client: ClientID, room: RoomID) async {
-        _ = ended(Shown(client: client, room: room))
         do {
             try await engine.spend([(client, token, Timestamp(milliseconds: .max / 2))], room: room)
         } catch {
