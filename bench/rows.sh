@@ -149,6 +149,135 @@ measure_commit() {
     stop_server
 }
 
+# --- Lines of 5,000 and of 5,000,000 ----------------------------------------------------------------------------------
+
+# Calls a function of rooms on the room `line`, and prints how many microseconds Redis took for each call.
+call_room() { # function, range of __rand_int__, calls, passes, arguments…
+    function=$1 range=$2 calls=$3 passes=$4
+    shift 4
+    state='dibs:{room:line}'
+    redis CONFIG RESETSTAT >/dev/null
+    redis-benchmark -s "$redis_socket" -n "$calls" -c 1 -r "$range" --csv FCALL "$function" 13 "$state" "$state:members" \
+        "$state:line" "$state:gone" "$state:sums" "$state:presence" "$state:blocks" "$state:active" "$state:passes" \
+        "$state:finished" "$state:outbox" "$state:drawn" "$state:cleared" '' "$state:events" "$passes" "$@" \
+        >>"$work/line.log"
+    redis INFO commandstats | sed -n 's/^cmdstat_fcall:.*usec_per_call=\([0-9.]*\).*/\1/p'
+}
+
+# Lets so many join, 250 a call, each held by a gateway; those beyond the room's cap wait. What a pass is, matters to nobody.
+fill_line() { # how many
+    awk -v count="$1" 'function word(text) { return sprintf("$%d\r\n%s\r\n", length(text), text) }
+        BEGIN {
+            state = "dibs:{room:line}"
+            split(" :members :line :gone :sums :presence :blocks :active :passes :finished :outbox :drawn :cleared", keys, " ")
+            head = word("FCALL") word("dibs_room_join") word(13) word(state)
+            for (i = 1; i <= 12; i++) head = head word(state keys[i])
+            head = head word("") word(state ":events")
+            for (first = 1; first <= count; first += 250) {
+                text = ""
+                for (i = first; i < first + 250 && i <= count; i++) text = text word(sprintf("u%012d", i)) word(1000000000)
+                passes = first == 1 ? 100 : 0
+                given = word(passes)
+                for (i = 1; i <= passes; i++) given = given word("pass-" i)
+                printf "*%d\r\n%s%s%s", 19 + passes + 2 * (i_last(first, count) - first + 1), head, given, text
+            }
+        }
+        function i_last(first, count) { return first + 249 < count ? first + 249 : count }' |
+        redis --pipe >"$work/pipe.log" || fail "the line is not filled: $(tail -n 2 "$work/pipe.log")"
+}
+
+measure_line_of() { # how many; sets joining, ranking, ticking, reading, remembering, mapping
+    DIBS_LOG_LEVEL=debug start_server
+    admin POST /api/rooms '{"id":"line","passSeconds":604800}' >/dev/null
+    redis FUNCTION LIST >/dev/null
+    before=$(redis INFO memory | sed -n 's/^used_memory:\([0-9]*\).*/\1/p')
+    fill_line $(($1 + 100))
+    after=$(redis INFO memory | sed -n 's/^used_memory:\([0-9]*\).*/\1/p')
+    remembering=$(calculate "($after - $before) / $1")
+    # Some leave out of turn, anywhere.
+    call_room dibs_room_leave "$1" 1000 0 'u__rand_int__' >/dev/null
+    joining=$(call_room dibs_room_join 1000000000 2000 0 'c__rand_int__' 1000000000)
+    ticking=$(call_room dibs_room_tick 1 2000 0)
+    # One connection, one request after the other, anywhere in the line.
+    step=$(($1 / 1000))
+    curl -fsS -m 60 -H @"$work/authorization" -w '\n%{time_total}\n' \
+        "$server_url/api/users/u[000000000200-$(printf %012d "$1"):$step]/token?room=line" | sed '/{/d;/^$/d' >"$work/ranks.txt"
+    ranking=$(sort -n "$work/ranks.txt" | awk '{ all[NR] = $1 } END { print 1e6 * all[int((NR + 1) / 2)] }')
+    # The first who joins here makes this gateway read the line.
+    .build/release/rush --instances "$server_url" --room line --no-claim --buyers 1 --timeout 2 --json "$work/rush.json" \
+        >/dev/null 2>&1 || true
+    mapping=$(sed -n 's/.*"event":"room_read".*"microseconds":\([0-9]*\).*/\1/p' "$work/server.log" | tail -n 1)
+    reading=$(redis --raw GETRANGE 'dibs:{room:line}:gone' 0 -1 | wc -c)
+    redis FLUSHALL >/dev/null
+    sql "delete from rooms where id = 'line'"
+    stop_server
+}
+
+measure_line() {
+    measure_line_of 5000
+    few_joining=$joining few_ranking=$ranking few_ticking=$ticking few_mapping=$mapping
+    measure_line_of 5000000
+    record line_join "$joining" "$few_joining"
+    record line_rank "$ranking" "$few_ranking"
+    record line_tick "$ticking" "$few_ticking"
+    record line_snapshot "$mapping" "$few_mapping"
+    record line_snapshot_bytes "$reading"
+    record line_memory "$remembering"
+}
+
+# --- Telling 10,000 who wait, each its own place ----------------------------------------------------------------------
+
+# What Redis was asked, and what it sent, since its start.
+redis_traffic() {
+    redis INFO stats | tr -d '\r' | sed -n 's/^total_commands_processed:/commands=/p; s/^total_net_output_bytes:/sent=/p'
+}
+counter() { curl -fsS -m 10 "$server_url/metrics" | sed -n "s/^$1 //p"; }
+
+# Lets so many wait in a new room, and moves the line: 150 at once, so that every place changes by at least 1 %. Sets
+# pushes and push_us (what the server did meanwhile), and commands and sent (what one move costs Redis).
+move_line() { # waiters, room
+    start_server
+    .build/release/rush --instances "$server_url" --room "$2" --no-claim --buyers "$1" --max-active 1 --pass-seconds 20 \
+        --timeout 90 --json "$work/rush.json" >/dev/null 2>>"$work/rush.log" &
+    holder=$!
+    tries=600
+    until [ "$(counter dibs_waiters)" -ge $(($1 - 2)) ]; do
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || fail "the line of $1 does not form"
+        sleep 0.1
+    done
+    sleep 1
+    commands=0 sent=0
+    eval "$(redis_traffic)"
+    commands_before=$commands sent_before=$sent
+    before=$(counter dibs_rank_pushes_total) before_us=$(counter dibs_rank_push_microseconds_total)
+    admitted=1
+    for _ in $(seq 20); do
+        admitted=$((admitted + 150))
+        admin PATCH "/api/rooms/$2" "{\"maxActive\":$admitted}" >/dev/null
+        sleep 0.2
+    done
+    pushes=$(($(counter dibs_rank_pushes_total) - before))
+    push_us=$(($(counter dibs_rank_push_microseconds_total) - before_us))
+    eval "$(redis_traffic)"
+    commands=$((commands - commands_before)) sent=$((sent - sent_before))
+    admin PATCH "/api/rooms/$2" '{"maxActive":100000}' >/dev/null
+    # It finds fault with a cap that others change while it looks.
+    wait "$holder" || true
+    stop_server
+}
+
+measure_ranks() {
+    move_line 10000 "ranks-$repetition"
+    many_commands=$commands many_sent=$sent rate=$(calculate "1e6 * $pushes / $push_us")
+    seconds=${quick:+3}
+    bench/build/send_loop --sockets 10000 --seconds "${seconds:-5}" >"$work/send_loop.json"
+    record ranks "$rate" "$(figure sent_per_second "$work/send_loop.json")"
+    move_line 5000 "fewer-$repetition"
+    record ranks_commands "$many_commands" "$commands"
+    record ranks_sent "$many_sent" "$sent"
+}
+
 # --- Idle connections: what they cost, and how fast they are made -------------------------------------------------------
 
 # Opens 10,000 connections, and sets rate, grown (bytes of the server) and redis_grown.

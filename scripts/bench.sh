@@ -6,7 +6,7 @@
 # Everything is started privately and on loopback, and is stopped at the end. The table goes to bench/out/latest.md, every
 # single figure to bench/out/latest.tsv, and what the programs said to bench/out/logs.
 #
-#   DIBS_BENCH_ONLY   measures only what contains this: claims, echo, broadcast, commit, connections
+#   DIBS_BENCH_ONLY   measures only what contains this: claims, echo, broadcast, ranks, commit, connections, line
 set -eu
 
 cd "$(dirname -- "$0")/.."
@@ -179,7 +179,7 @@ wanted() { case $1 in *"$only"*) return 0 ;; *) return 1 ;; esac; }
 began=$(date +%s)
 for repetition in $(seq "$repetitions"); do
     echo "── repetition $repetition of $repetitions"
-    for row in claims echo broadcast commit connections; do
+    for row in claims echo broadcast ranks commit connections line; do
         wanted "$row" || continue
         await_quiet
         "measure_$row"
@@ -189,9 +189,9 @@ took=$(($(date +%s) - began))
 
 {
     awk -f bench/table.awk "$figures"
-    printf '\nMeasured on %s with %s cores (%s), kernel %s, Redis %s, PostgreSQL %s, in %s s' "$(date -u +%Y-%m-%d)" \
-        "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(uname -r)" \
-        "$(redis INFO server | sed -n 's/^redis_version:\([0-9.]*\).*/\1/p')" "$(sql 'show server_version')" "$took"
+    printf '\nMeasured on %s with %s cores, Redis %s, PostgreSQL %s, in %s s' "$(date -u +%Y-%m-%d)" \
+        "$(nproc)" \
+        "$(redis INFO server | sed -n 's/^redis_version:\([0-9.]*\).*/\1/p')" "$(sql 'show server_version' | cut -d " " -f 1)" "$took"
     printf '. Server, load generator, Redis and PostgreSQL share these cores; of %s measurements, %s began while ' \
         "$measurements" "$busy"
     printf 'something else was running.\n'

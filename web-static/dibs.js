@@ -10,27 +10,39 @@
  * It reconnects after a random pause, resumes where it was, repeats an undecided claim with the same idempotency key,
  * and tells every outcome once. An unanswered claim stays pending: it never turns into a "no".
  *
+ * Where a sale has a waiting room:
+ *
+ *     dibs.addEventListener("place", ({ detail }) => show(detail.state, detail.rank));
+ *     await dibs.join("main");                     // in line, or admitted at once
+ *     const result = await dibs.claim(42, { room: "main" });
+ *
+ * A place in line is kept by a connection: after each reconnect, and after a reload of the page, the library asks for it
+ * again. It remembers the pass of each room until that ran out, was refused, or was left, and sends it with claims.
+ *
  * Events are `CustomEvent`s named after the frame's `type`, with the frame as `detail` (`result`, `order`, `sale`, …),
  * and also
  * - `connected`     `{client, epoch, offset, recovered}`
  * - `disconnected`  `{code, reason, retryInMs}`; `retryInMs` is null when there will be no further attempt
- * - `error`         `{code, message, fatal, sale?, retryInMs?}`
+ * - `error`         `{code, message, fatal, sale?, room?, retryInMs?}`
  * - `clock`         `{serverTime, roundTripMs}` after each pong
+ * - `place`         `{room, state, …}` when the place in a room changed: what `place(room)` says; see `places.js`
  *
  * @typedef {number | string} Id
  * @typedef {{type: "result", sale: Id, outcome: string, ticket?: number, order?: Id, remaining?: number}} Result
- * @typedef {{getItem(key: string): string | null, setItem(key: string, value: string): void,
- *            removeItem(key: string): void}} KeyValueStore
  * @typedef {object} Options
- * @property {KeyValueStore | null} [storage] where the position and undecided keys are kept over a reload:
- *   `sessionStorage` (the default; one position per tab), `localStorage`, or null for memory only
+ * @property {import("./kept.js").KeyValueStore | null} [storage] where the position, places in line and undecided keys
+ *   are kept over a reload: `sessionStorage` (the default; one position per tab), `localStorage`, or null for none
  * @property {number} [pauseBaseMs] upper bound of the first random pause before reconnecting, doubled each time
  * @property {number} [pauseMaxMs]
  * @property {number} [pingEveryMs] silence after which a ping is sent
  * @property {number} [answerWithinMs] silence after a frame that wants an answer until the connection counts as dead
  * @property {number} [random] for tests: `() => number` in 0..<1
  */
+import { DibsError, isUndecided, pauseAfter } from "./dibs-error.js";
+import { Kept, parsed, subjectOf } from "./kept.js";
 import { OutcomeLog } from "./outcome-log.js";
+import { Places } from "./places.js";
+import { Rooms } from "./rooms.js";
 
 const DEFAULTS = {
   pauseBaseMs: 500, pauseMaxMs: 20_000, pingEveryMs: 15_000, answerWithinMs: 10_000, random: Math.random,
@@ -39,24 +51,10 @@ const DEFAULTS = {
 const STABLE_AFTER_MS = 10_000;
 /** How long an earlier outcome may lag behind a later one before it is asked for again. */
 const HOLE_PATIENCE_MS = 2_000;
-/** Errors that say "not decided", so the same claim is asked again. */
-const UNDECIDED = new Set(["unavailable", "rate_limited"]);
 
 export const CloseCode = { done: 1000, tooBig: 1009, noPong: 4012, rateLimited: 4029 };
 
-export class DibsError extends Error {
-  /**
-   * @param {string} code
-   * @param {string} [message]
-   * @param {{undecided?: boolean}} [about] undecided: nothing is known about what was asked; it may have happened
-   */
-  constructor(code, message = code, { undecided = false } = {}) {
-    super(message);
-    this.name = "DibsError";
-    this.code = code;
-    this.undecided = undecided;
-  }
-}
+export { DibsError };
 
 /** @param {number} code @returns {boolean} whether the contract lets a client come back after this close code */
 export function mayReconnect(code) {
@@ -76,15 +74,18 @@ export function connect(url, tokenProvider, options) {
 }
 
 export class Dibs extends EventTarget {
-  #url; #tokenProvider; #options; #storage;
+  #url; #tokenProvider; #options;
+  /** @type {Kept} */ #kept;
   /** @type {WebSocket | null} */ #socket = null;
   #log = new OutcomeLog();
-  /** @type {string | null} the `sub` of the token: what is stored is stored under it */ #subject = null;
   #state = "closed";
   #attempt = 0;
   #nextId = 1;
   /** @type {Map<number, PendingClaim>} */ #claims = new Map();
   /** @type {Map<string, Id>} */ #watched = new Map();
+  /** @type {Rooms} */ #rooms;
+  /** Which room a sale has, where that was heard. @type {Map<string, string>} */ #roomOfSale = new Map();
+  /** What was missed has been told. */ #isCaughtUp = false;
   #timers = { redial: 0, stable: 0, ping: 0, dead: 0, hole: 0 };
   #pingSentAt = 0;
   #dials = 0;
@@ -95,7 +96,14 @@ export class Dibs extends EventTarget {
     this.#url = String(url);
     this.#tokenProvider = tokenProvider;
     this.#options = { ...DEFAULTS, ...options };
-    this.#storage = options.storage === undefined ? tabStorage() : options.storage;
+    this.#kept = new Kept(options.storage);
+    this.#rooms = new Rooms({
+      random: this.#options.random, answerWithinMs: this.#options.answerWithinMs,
+      nextId: () => this.#nextId++,
+      send: (frame) => this.#send(frame),
+      changed: (room) => this.#placeChanged(room),
+      failed: (about) => this.#tell("error", { ...about, fatal: false }),
+    });
   }
 
   /** @returns {"connecting" | "connected" | "waiting" | "closed"} */
@@ -105,7 +113,7 @@ export class Dibs extends EventTarget {
 
   open() {
     if (this.#state !== "closed") return;
-    globalThis.addEventListener?.("online", this.#hurry);
+    for (const [name, listener] of this.#listeners) globalThis.addEventListener?.(name, listener);
     this.#dial();
   }
 
@@ -121,19 +129,39 @@ export class Dibs extends EventTarget {
   };
 
   /**
+   * Browsers keep a page that one has left, with its connection, in case that one goes back to it. Nobody looks at it
+   * meanwhile, so it must not hold a place in line for longer than a closed one.
+   */
+  #putAside = ({ persisted }) => {
+    if (!persisted || this.#state === "closed") return;
+    this.#clearTimers();
+    this.#state = "waiting";
+    this.#dropSocket();
+  };
+
+  #takenUp = ({ persisted }) => {
+    if (persisted && this.#state === "waiting") this.#dial();
+  };
+
+  #listeners = [["online", this.#hurry], ["pagehide", this.#putAside], ["pageshow", this.#takenUp]];
+
+  /**
    * Claims one. Resolves with the server's decision, `accepted` or a refusal such as `sold_out`; while there is none
    * it keeps asking, over any number of connections, with the same key. Rejects with a `DibsError` only if the request
    * itself cannot be served, the connection was closed for good, or `signal` was aborted.
    *
    * @param {Id} sale
-   * @param {{key?: string, signal?: AbortSignal}} [options] key: your own idempotency key; without one, a key is made
-   *   and kept for this sale until there is a decision, also over a reload
+   * @param {{key?: string, token?: string, room?: string, signal?: AbortSignal}} [options] key: your own idempotency
+   *   key; without one, a key is made and kept for this sale until there is a decision, also over a reload.
+   *   room: the sale's waiting room, whose pass is sent; known without being said if the sale is watched.
+   *   token: a pass that you got elsewhere
    * @returns {Promise<Result>}
    */
-  claim(sale, { key, signal } = {}) {
+  claim(sale, { key, token, room, signal } = {}) {
     return new Promise((resolve, reject) => {
       if (this.#state === "closed") return reject(new DibsError("closed", "not connected", { undecided: true }));
-      const claim = { id: this.#nextId++, sale, key, resolve, reject, tries: 0, timer: 0 };
+      if (room) this.#roomOfSale.set(String(sale), String(room));
+      const claim = { id: this.#nextId++, sale, key, token, resolve, reject, tries: 0, timer: 0 };
       this.#claims.set(claim.id, claim);
       signal?.addEventListener("abort", () => {
         if (this.#forget(claim)) reject(new DibsError("aborted", "aborted", { undecided: true }));
@@ -145,12 +173,37 @@ export class Dibs extends EventTarget {
   /** @param {Id} sale @returns {boolean} whether a claim is out, here or from before a reload, with no decision yet */
   isUndecided(sale) {
     for (const claim of this.#claims.values()) if (String(claim.sale) === String(sale)) return true;
-    return this.#storage !== null && this.#subject !== null && this.#storage.getItem(this.#keyName(sale)) !== null;
+    return this.#kept.hasKey(sale);
   }
 
   /** Forgets the kept key of a sale: its claim is known, by other means, to have been decided. @param {Id} sale */
   settle(sale) {
-    if (this.#subject !== null) this.#storage?.removeItem(this.#keyName(sale));
+    this.#kept.forgetKey(sale);
+  }
+
+  /**
+   * Joins the line of a room, or asks for the place that one has. Resolves with `joined`, or `admitted` where a place was
+   * free; rejects with a `DibsError` if the room does not take anybody (`rejected`) or there is none (`not_found`).
+   * @param {string} room
+   * @returns {Promise<object>}
+   */
+  join(room) {
+    return this.#askRoom("join", room);
+  }
+
+  /** Leaves the line, or gives the pass back. @param {string} room @returns {Promise<object>} the `left` frame */
+  leave(room) {
+    return this.#askRoom("leave", room);
+  }
+
+  /** @param {string} room @returns {import("./places.js").Place} where this client stands */
+  place(room) {
+    return this.#rooms.places.of(String(room));
+  }
+
+  #askRoom(type, room) {
+    if (this.#state !== "closed") return this.#rooms.ask(type, String(room));
+    return Promise.reject(new DibsError("closed", "not connected", { undecided: true }));
   }
 
   /** Asks for `sale` events, also after every reconnect. @param {Id} sale */
@@ -191,12 +244,13 @@ export class Dibs extends EventTarget {
     socket.onclose = (event) => this.#lost(socket, event.code, event.reason);
   }
 
-  /** Takes up the stored position of this subject; another subject's is not ours to resume. */
+  /** Takes up what is kept of this subject; another subject's is not ours to resume. */
   #adopt(subject) {
-    if (subject !== null && subject === this.#subject) return;
-    this.#subject = subject;
-    const saved = subject === null ? null : this.#storage?.getItem(`dibs:position:${subject}`);
-    this.#log = new OutcomeLog(parsed(saved));
+    if (subject !== null && subject === this.#kept.subject) return;
+    this.#kept.subject = subject;
+    this.#log = new OutcomeLog(this.#kept.get("position"));
+    this.#rooms.places = new Places(this.#kept.get("places"));
+    for (const [room] of this.#rooms.places.saved) this.#placeChanged(room);
   }
 
   #lost(socket, code, reason) {
@@ -223,23 +277,29 @@ export class Dibs extends EventTarget {
     if (this.#state === "closed") return;
     this.#clearTimers();
     this.#state = "closed";
-    globalThis.removeEventListener?.("online", this.#hurry);
-    const socket = this.#socket;
-    this.#socket = null;
-    if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      socket.close(CloseCode.done);
-    }
+    for (const [name, listener] of this.#listeners) globalThis.removeEventListener?.(name, listener);
+    this.#dropSocket();
     const claims = [...this.#claims.values()];
     for (const claim of claims) this.#forget(claim);
     if (error) this.#tell("error", { code: error.code, message: error.message, fatal: true });
     this.#tell("disconnected", { code, reason, retryInMs: null });
     for (const claim of claims) claim.reject(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
+    this.#rooms.end(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
+  }
+
+  #dropSocket() {
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(CloseCode.done);
   }
 
   #clearTimers() {
     for (const name of Object.keys(this.#timers)) clearTimeout(this.#timers[name]);
     for (const claim of this.#claims.values()) clearTimeout(claim.timer);
+    this.#isCaughtUp = false;
+    this.#rooms.pause();
   }
 
   // Frames
@@ -257,6 +317,7 @@ export class Dibs extends EventTarget {
       case "pong": return this.#pong(frame);
       case "error": return this.#failed(frame);
       case "result": return this.#decided(frame);
+      case "joined": case "rank": case "admitted": case "expired": case "left": return this.#moved(frame);
       default: return this.#deliver(frame);
     }
   }
@@ -278,16 +339,17 @@ export class Dibs extends EventTarget {
     const claim = this.#claims.get(frame.id);
     if (claim) this.#forget(claim);
     if (claim || frame.outcome === "accepted") this.settle(frame.sale);
+    this.#learnOfPass(frame, claim?.sent);
     this.#deliver(frame);
     claim?.resolve(frame);
   }
 
   #failed({ id, code, message }) {
+    if (this.#rooms.fail({ id, code, message })) return;
     const claim = this.#claims.get(id);
     if (!claim) return this.#tell("error", { code, message, fatal: false });
-    if (UNDECIDED.has(code)) {
-      const pause = Math.min(5_000, 400 * 2 ** claim.tries);
-      const retryInMs = Math.round(pause * (0.5 + this.#options.random() / 2));
+    if (isUndecided(code)) {
+      const retryInMs = pauseAfter(claim.tries, this.#options.random);
       clearTimeout(claim.timer);
       claim.timer = setTimeout(() => this.#ask(claim), retryInMs);
       return this.#tell("error", { code, message, fatal: false, sale: claim.sale, retryInMs });
@@ -298,9 +360,17 @@ export class Dibs extends EventTarget {
     claim.reject(new DibsError(code, message));
   }
 
+  /** The direct answer to a join counts even when its outcome was already told by a push or a replay. */
+  #moved(frame) {
+    const isDirect = frame.id !== undefined;
+    if (isDirect || !Number.isInteger(frame.offset) || this.#log.isNew(frame.offset)) this.#rooms.hear(frame);
+    this.#deliver(frame);
+  }
+
   #deliver(frame) {
     const numbered = Number.isInteger(frame.offset);
     if (numbered && !this.#log.accept(frame.offset)) return;
+    if (frame.type === "sale" && frame.room) this.#roomOfSale.set(String(frame.sale), String(frame.room));
     this.#tell(frame.type, frame);
     if (numbered) {
       this.#keepPosition();
@@ -333,9 +403,10 @@ export class Dibs extends EventTarget {
     if (this.#state !== "connected" || !this.#claims.has(claim.id)) return;
     clearTimeout(claim.timer);
     claim.tries += 1;
-    claim.key ??= this.#keptKey(claim.sale);
+    claim.key ??= this.#kept.keyFor(claim.sale);
     claim.timer = setTimeout(() => this.#ask(claim), this.#options.answerWithinMs * 2);
-    this.#send({ type: "claim", id: claim.id, sale: claim.sale, key: claim.key });
+    claim.sent = claim.token ?? this.#passFor(claim.sale);
+    this.#send({ type: "claim", id: claim.id, sale: claim.sale, key: claim.key, token: claim.sent });
   }
 
   #forget(claim) {
@@ -343,17 +414,24 @@ export class Dibs extends EventTarget {
     return this.#claims.delete(claim.id);
   }
 
-  #keyName(sale) {
-    return `dibs:key:${this.#subject}:${sale}`;
+  // Waiting rooms
+
+  #passFor(sale) {
+    const room = this.#roomOfSale.get(String(sale));
+    return room === undefined ? undefined : this.place(room).token;
   }
 
-  #keptKey(sale) {
-    if (this.#subject === null || this.#storage === null) return newKey();
-    const kept = this.#storage.getItem(this.#keyName(sale));
-    if (kept) return kept;
-    const key = newKey();
-    this.#storage.setItem(this.#keyName(sale), key);
-    return key;
+  /** What a decision says of the pass: it was used, or it is no good. */
+  #learnOfPass({ sale, outcome }, sent) {
+    const room = this.#roomOfSale.get(String(sale));
+    if (outcome === "accepted" && room !== undefined && this.#rooms.places.use(room)) this.#placeChanged(room);
+    const dropped = outcome === "not_admitted" && sent !== undefined ? this.#rooms.places.drop(sent) : null;
+    if (dropped !== null) this.#placeChanged(dropped);
+  }
+
+  #placeChanged(room) {
+    this.#kept.set("places", this.#rooms.places.saved);
+    this.#tell("place", { room, ...this.place(room) });
   }
 
   // Keeping alive
@@ -380,16 +458,22 @@ export class Dibs extends EventTarget {
     this.#send({ type: "ping" });
   }
 
+  /**
+   * The server answers in order: with the first pong, everything that was missed has been told, and it is known what
+   * became of the places in line. Asking for them before could put somebody in line again who was served meanwhile.
+   */
   #pong({ at }) {
+    if (!this.#isCaughtUp && this.#state === "connected") {
+      this.#isCaughtUp = true;
+      this.#rooms.ready();
+    }
     const serverTime = typeof at === "number" ? at : Date.parse(at);
     if (!Number.isFinite(serverTime)) return;
     this.#tell("clock", { serverTime, roundTripMs: performance.now() - this.#pingSentAt });
   }
 
   #keepPosition() {
-    const position = this.#log.position;
-    if (this.#subject === null || !position) return;
-    this.#storage?.setItem(`dibs:position:${this.#subject}`, JSON.stringify(position));
+    if (this.#log.position) this.#kept.set("position", this.#log.position);
   }
 
   #tell(type, detail) {
@@ -398,45 +482,6 @@ export class Dibs extends EventTarget {
 }
 
 /**
- * @typedef {{id: number, sale: Id, key?: string, tries: number, timer: any,
+ * @typedef {{id: number, sale: Id, key?: string, token?: string, sent?: string, tries: number, timer: any,
  *            resolve: (result: Result) => void, reject: (error: DibsError) => void}} PendingClaim
  */
-
-/** `crypto.randomUUID` exists only in secure contexts; a shop on plain http in a local network has none. */
-function newKey() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** Reading the property throws where the browser keeps no data for this site. */
-function tabStorage() {
-  try {
-    return globalThis.sessionStorage ?? null;
-  } catch {
-    return null;
-  }
-}
-
-function parsed(text) {
-  try {
-    return text ? JSON.parse(text) : null;
-  } catch {
-    return null;
-  }
-}
-
-/**
- * @param {string} token
- * @returns {string | null} the `sub` of a JWT; not verified, as it is only a name to store things under
- */
-function subjectOf(token) {
-  const payload = token.split(".")[1];
-  if (!payload) return null;
-  try {
-    const bytes = Uint8Array.from(atob(payload.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
-    const { sub } = JSON.parse(new TextDecoder().decode(bytes));
-    return sub === undefined ? null : String(sub);
-  } catch {
-    return null;
-  }
-}

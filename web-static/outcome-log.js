@@ -43,12 +43,17 @@ export class OutcomeLog {
     this.#ahead.clear();
   }
 
+  /** @param {number} offset @returns {boolean} whether it was not seen yet */
+  isNew(offset) {
+    return offset > this.#offset && !this.#ahead.has(offset);
+  }
+
   /**
    * @param {number} offset
    * @returns {boolean} true the first time, false for a repetition
    */
   accept(offset) {
-    if (offset <= this.#offset || this.#ahead.has(offset)) return false;
+    if (!this.isNew(offset)) return false;
     this.#ahead.add(offset);
     while (this.#ahead.delete(this.#offset + 1)) this.#offset += 1;
     return true;

@@ -15,7 +15,7 @@ extension Engine {
             switch signal {
             case .renewed: handler(.renewed)
             case .message(let text):
-                if let room = ClientChannel.room(away: text) { return handler(.away(room)) }
+                if let event = ClientChannel.event(text) { return handler(event) }
                 // One of a newer version leaves a gap, and the log is read, as for any other.
                 let parts = text.split(separator: "\t", maxSplits: 1)
                 guard parts.count == 2, let offset = Int64(parts[0]), let outcome = Outcome(encoded: parts[1]) else {

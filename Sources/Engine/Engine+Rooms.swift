@@ -6,9 +6,10 @@ import Model
 /// Calls return nil when Redis doesn't know the room: it has to be defined from PostgreSQL first. Whoever is admitted, or
 /// whose pass runs out, in one of them is told by the engine afterwards.
 extension Engine {
-    /// Makes a room known, or its limits, unless a newer version is known.
+    /// Makes a room known, or its limits, unless a newer version is known. What the room's sales say is taken over where
+    /// the room is new to Redis.
     /// - Throws: ``Outage``.
-    public func define(_ room: Room) async throws(Outage) {
+    public func define(_ room: Room, sales: RoomSales) async throws(Outage) {
         let limits = room.limits
         var command = rooms.command(.roomDefine, room.id, passes: 0)
         command.append(Keys.roomsChannel)
@@ -20,6 +21,7 @@ extension Engine {
         command.append(limits.graceSeconds)
         command.append(limits.ordering.rawValue)
         command.append(room.drawnAt == nil ? 0 : 1)
+        sales.append(to: &command)
         _ = try await router.ask(calling: command, about: Keys.Room(room.id).state)
     }
 
@@ -33,10 +35,12 @@ extension Engine {
         try await rooms.join(client, room: room, holder: holder)
     }
 
-    /// A gateway lost the last connection of a client: the place runs out after the grace. Nobody waits for it; what is
-    /// lost is made up for when the gateway ends.
-    public func away(_ client: ClientID, room: RoomID, holder: Int64) {
-        rooms.away(client, room: room, holder: holder)
+    /// A gateway lost the last connection of a client: the place runs out after the grace. Nobody waits for it;
+    /// `failed` is called when Redis may not have heard of it.
+    public func away(
+        _ client: ClientID, room: RoomID, holder: Int64, failed: @escaping @LoopActor () -> Void = {}
+    ) {
+        rooms.away(client, room: room, holder: holder, failed: failed)
     }
 
     /// A gateway has connections of these clients: it holds their places. In the order of `clients`.
@@ -65,11 +69,17 @@ extension Engine {
     public func leave(
         _ client: ClientID, room: RoomID
     ) async throws(Outage) -> (wasThere: Bool, summary: RoomSummary)? {
+        rooms.sendJoin(of: client, room)
         let parts = try await rooms.ask(.roomLeave, room, passes: 4) { $0.append(client.rawValue) }
         guard let parts, parts.count >= 3, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
             return nil
         }
         rooms.deliver(parts[1], of: room)
+        if parts[2].string == "p" {
+            // Its other connections think that they have a pass. The line's other departures are announced to all.
+            let channel = Keys.client(client)
+            _ = try? await router.ask(RedisCommand("PUBLISH", channel, ClientChannel.left(room)), about: channel)
+        }
         return (parts[2].string != "n", summary)
     }
 
@@ -157,15 +167,11 @@ extension Engine {
         return (summary, map)
     }
 
-    /// Tells a room what its sales say: when the first of them opens (nil: nothing holds the line back), and whether
-    /// there is one that has not ended. When the last has ended, everybody who waits is sent home.
+    /// Tells a room what its sales say. When the last has ended, everybody who waits is sent home.
     /// - Returns: how many were sent home.
     /// - Throws: ``Outage``.
-    public func setSales(of room: RoomID, opensAt: Timestamp?, isLive: Bool) async throws(Outage) -> Int64? {
-        let parts = try await rooms.ask(.roomWindow, room, passes: RoomCalls.passesPerTick) { command in
-            command.append(opensAt?.milliseconds ?? 0)
-            command.append(isLive ? 1 : 0)
-        }
+    public func setSales(of room: RoomID, _ sales: RoomSales) async throws(Outage) -> Int64? {
+        let parts = try await rooms.ask(.roomWindow, room, passes: RoomCalls.passesPerTick) { sales.append(to: &$0) }
         guard let parts, parts.count >= 3 else { return nil }
         rooms.deliver(parts[1], of: room)
         return parts[2].number
@@ -223,6 +229,7 @@ extension Engine {
         try await subscriber.subscribe(to: Keys.roomsChannel) { signal in
             switch signal {
             case .renewed: handler(.renewed)
+            case .message("\tdead"): handler(.gatewayDied)
             case .message(let text): if let room = RoomID(text) { handler(.changed(room)) }
             }
         }
@@ -254,11 +261,12 @@ extension Engine {
     public func buryDead(
         silentMilliseconds: Int64, goodbye: Int64 = 0, finished: Int64 = 0
     ) async throws(Outage) -> [(number: Int64, lastBeat: Timestamp)] {
-        var command = RedisCommand(function: .bury, keys: [Keys.processes, Keys.deadProcesses])
+        var command = RedisCommand(function: .bury, keys: [Keys.processes, Keys.deadProcesses, Keys.watch])
         command.append(now)
         command.append(silentMilliseconds)
         command.append(goodbye)
         command.append(finished)
+        command.append(Keys.roomsChannel)
         let parts = try await router.ask(calling: command, about: Keys.processes).elements
         return stride(from: 0, to: parts.count - 1, by: 2).compactMap { index in
             guard let number = parts[index].number, let beat = parts[index + 1].number else { return nil }
@@ -267,8 +275,9 @@ extension Engine {
     }
 
     /// Lets go of the places that a dead gateway held in a room: they run out after the grace, from its last beat on.
+    /// - Returns: false when lots are being drawn in the room: to be done anew, later.
     /// - Throws: ``Outage``; then to be done anew.
-    public func letGo(of gateway: Int64, lastBeat: Timestamp, room: RoomID) async throws(Outage) {
+    public func letGo(of gateway: Int64, lastBeat: Timestamp, room: RoomID) async throws(Outage) -> Bool {
         var block: Int64 = 0
         while block >= 0 {
             let reply = try await rooms.reply(.roomOrphans, room, passes: 0) { command in
@@ -277,10 +286,10 @@ extension Engine {
                 command.append(block)
             }
             guard let next = reply.number else { throw Outage(.redis, "no answer to dibs_room_orphans") }
-            // Lots are being drawn.
-            if next == block { await EventLoop.sleep(milliseconds: RoomCalls.drawPause) }
+            if next == block { return false }
             block = next
         }
+        return true
     }
 
     // MARK: the draw
@@ -310,6 +319,12 @@ extension Engine {
     /// - Throws: ``Outage``.
     public func keepDraw(_ room: RoomID, token: String) async throws(Outage) -> Bool {
         try await draw(room, token, "k") { _ in }.first?.number == 1
+    }
+
+    /// Gives a draw up of which nothing is written yet, so that another may begin at once.
+    /// - Throws: ``Outage``; then another may begin ten seconds later.
+    public func abandonDraw(_ room: RoomID, token: String) async throws(Outage) {
+        _ = try await draw(room, token, "a") { _ in }
     }
 
     /// Writes a part of the new line; false when the draw is no longer ours.

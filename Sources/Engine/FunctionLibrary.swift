@@ -9,7 +9,7 @@ enum FunctionLibrary {
         case restore = "dibs_restore"
         case abandon = "dibs_abandon"
         case window = "dibs_window"
-        case claim = "dibs_claim"
+        case claim = "dibs_claim_2"
         case settle = "dibs_settle"
         case release = "dibs_release"
         case retry = "dibs_retry"

@@ -62,6 +62,8 @@ enum Keys {
     static let processes = "dibs:{processes}"
     /// Those of dead ones whose clients' places are still to be let go, by their last beat.
     static let deadProcesses = "dibs:{processes}:dead"
+    /// Since when somebody watches whether gateways beat, and when they looked last.
+    static let watch = "dibs:{processes}:watch"
     /// The last number that was given to a gateway.
     static let lastProcess = "dibs:{processes}:next"
 

@@ -25,6 +25,11 @@ final class RoomCalls {
         let continuation: CheckedContinuation<Result<Joined?, Outage>, Never>
     }
 
+    private struct Leaving {
+        let client: ClientID
+        let failed: @LoopActor () -> Void
+    }
+
     private struct Gone: Hashable {
         let room: RoomID
         let holder: Int64
@@ -35,7 +40,9 @@ final class RoomCalls {
     private let tells: TellBatcher
     private let log: Log
     private var waiting: [RoomID: [Waiting]] = [:]
-    private var gone: [Gone: [ClientID]] = [:]
+    private var gone: [Gone: [Leaving]] = [:]
+    /// Joins that wait for the end of a draw, in their order; the first is asked again and again.
+    private var queued: [RoomID: [Waiting]] = [:]
 
     init(router: CommandRouter, configuration: EngineConfiguration, tells: TellBatcher, log: Log) {
         self.router = router
@@ -62,7 +69,10 @@ final class RoomCalls {
         var command = command(function, room, passes: passes)
         append(&command)
         command.seal()
-        let call = command
+        return try await reply(to: command, room)
+    }
+
+    private func reply(to call: RedisCommand, _ room: RoomID) async throws(Outage) -> RedisReply {
         let state = Keys.Room(room).state
         let deadline = EventLoop.monotonicMilliseconds + Self.drawPatience
         while true {
@@ -91,9 +101,19 @@ final class RoomCalls {
         return try result.get()
     }
 
-    func away(_ client: ClientID, room: RoomID, holder: Int64) {
+    func away(
+        _ client: ClientID, room: RoomID, holder: Int64, failed: @escaping @LoopActor () -> Void
+    ) {
+        sendJoin(of: client, room)
         schedule()
-        gone[Gone(room: room, holder: holder), default: []].append(client)
+        gone[Gone(room: room, holder: holder), default: []].append(Leaving(client: client, failed: failed))
+    }
+
+    /// Sends the join of a client that waits for the end of the turn: what comes next about the client must not reach
+    /// Redis before it.
+    func sendJoin(of client: ClientID, _ room: RoomID) {
+        // All: a client that went away before it joined must have gone first.
+        if waiting[room]?.contains(where: { $0.client == client }) == true { send() }
     }
 
     private func schedule() {
@@ -112,48 +132,89 @@ final class RoomCalls {
         }
     }
 
-    private func sendAway(_ clients: ArraySlice<ClientID>, _ key: Gone) {
+    private func sendAway(_ leaving: ArraySlice<Leaving>, _ key: Gone) {
         var command = command(.roomAway, key.room, passes: 0)
         command.append(key.holder)
         command.append(ClientChannel.away(from: key.room))
-        for client in clients {
-            command.append(client.rawValue)
-            command.append(Keys.client(client))
+        for leaving in leaving {
+            command.append(leaving.client.rawValue)
+            command.append(Keys.client(leaving.client))
         }
         router.call(command, about: Keys.Room(key.room).state) { [log] result in
             guard case .failure(let outage) = result else { return }
-            // The places are let go when this gateway's number is.
             log(.debug, "room_away_failed", ["room": .init(key.room), "error": .init(outage)])
+            for leaving in leaving { leaving.failed() }
         }
     }
 
     private func sendJoin(_ batch: [Waiting], _ room: RoomID) {
-        EventLoop.task {
-            let result: Result<[Joined]?, Outage>
-            do throws(Outage) {
-                result = .success(try await self.decide(batch, room))
-            } catch {
-                result = .failure(error)
-            }
-            for (index, waiting) in batch.enumerated() {
-                waiting.continuation.resume(returning: result.map { $0?[index] })
+        guard queued[room] == nil else {
+            queued[room]?.append(contentsOf: batch)
+            return
+        }
+        askJoin(batch, room) { result in
+            if let result {
+                self.answer(batch, result)
+            } else if self.queued[room] == nil {
+                self.queued[room] = batch
+                EventLoop.task { await self.waitForDraw(room) }
+            } else {
+                // Sent before the draw was known of: in the order of sending, which is that of the answers.
+                self.queued[room]?.append(contentsOf: batch)
             }
         }
     }
 
-    private func decide(_ batch: [Waiting], _ room: RoomID) async throws(Outage) -> [Joined]? {
-        let parts = try await ask(.roomJoin, room, passes: batch.count) { command in
-            for waiting in batch {
-                command.append(waiting.client.rawValue)
-                command.append(waiting.holder)
+    private func answer(_ batch: [Waiting], _ result: Result<[Joined]?, Outage>) {
+        for (index, waiting) in batch.enumerated() {
+            waiting.continuation.resume(returning: result.map { $0?[index] })
+        }
+    }
+
+    /// Asks with the first of those who wait, until the draw is over; then all may join, in their order.
+    private func waitForDraw(_ room: RoomID) async {
+        let deadline = EventLoop.monotonicMilliseconds + Self.drawPatience
+        while let first = queued[room]?.first {
+            let result: Result<[Joined]?, Outage>? =
+                EventLoop.monotonicMilliseconds < deadline
+                ? await withCheckedContinuation { continuation in
+                    askJoin([first], room) { continuation.resume(returning: $0) }
+                } : .failure(Outage(.redis, "lots are being drawn"))
+            guard let result else {
+                await EventLoop.sleep(milliseconds: Self.drawPause)
+                continue
+            }
+            let rest = Array(queued.removeValue(forKey: room)?.dropFirst() ?? [])
+            answer([first], result)
+            if case .failure = result { return answer(rest, result.map { _ in nil }) }
+            for chunk in rest.chunks(of: Self.clientsPerCall) { sendJoin(Array(chunk), room) }
+        }
+    }
+
+    /// Calls `dibs_room_join`. `then` gets nil when lots are being drawn, and a success of nil when Redis does not know the
+    /// room.
+    private func askJoin(
+        _ batch: [Waiting], _ room: RoomID, _ then: @escaping @LoopActor (Result<[Joined]?, Outage>?) -> Void
+    ) {
+        var command = command(.roomJoin, room, passes: batch.count)
+        for waiting in batch {
+            command.append(waiting.client.rawValue)
+            command.append(waiting.holder)
+        }
+        router.call(command, about: Keys.Room(room).state) { result in
+            switch result {
+            case .failure(let outage): then(.failure(outage))
+            case .success(.string("D")): then(nil)
+            case .success(.string("?")): then(.success(nil))
+            case .success(let reply):
+                let parts = reply.elements
+                guard parts.count == batch.count + 2, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
+                    return then(.failure(Outage(.redis, "an unknown answer to joins")))
+                }
+                self.deliver(parts[1], of: room)
+                then(.success(parts.dropFirst(2).map { (RoomStanding(word: $0.string ?? ""), summary) }))
             }
         }
-        guard let parts else { return nil }
-        guard parts.count == batch.count + 2, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
-            throw Outage(.redis, "an unknown answer to joins")
-        }
-        deliver(parts[1], of: room)
-        return parts.dropFirst(2).map { (RoomStanding(word: $0.string ?? ""), summary) }
     }
 
     /// Tells clients what a call decided about them, and takes it out of the room's outbox. What fails here is told by
@@ -193,9 +254,13 @@ enum ClientChannel {
     /// A gateway that held the client's place in a room has no connection of it any more.
     static func away(from room: RoomID) -> String { "\taway \(room)" }
 
-    /// The room of such a message; nil for any other.
-    static func room(away text: String) -> RoomID? {
-        guard text.hasPrefix("\taway ") else { return nil }
-        return RoomID(String(text.dropFirst(6)))
+    /// The client gave its pass of a room back.
+    static func left(_ room: RoomID) -> String { "\tleft \(room)" }
+
+    /// What such a message says; nil for any other.
+    static func event(_ text: String) -> ClientEvent? {
+        if text.hasPrefix("\taway ") { return RoomID(String(text.dropFirst(6))).map { .away($0) } }
+        if text.hasPrefix("\tleft ") { return RoomID(String(text.dropFirst(6))).map { .left($0) } }
+        return nil
     }
 }

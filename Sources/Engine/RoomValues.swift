@@ -36,6 +36,9 @@ public struct RoomSummary: Hashable, Sendable {
     public let graceSeconds: Int64
     /// The draw of a `random` room.
     public let draw: Draw
+    /// Whether nobody is admitted for now, however many places are free: the sale has not opened, lots are to be drawn, or
+    /// the room lets nobody in.
+    public let isHeld: Bool
 
     /// From the words that the functions answer; nil when they aren't such.
     init?(_ text: some StringProtocol) {
@@ -62,13 +65,40 @@ public struct RoomSummary: Hashable, Sendable {
             case "p": .pending
             default: .none
             }
+        isHeld = words[15] != "-"
     }
 
     /// How long somebody at this rank waits, in seconds; nil while nothing is measured.
     public func estimatedSeconds(rank: Int64, waiting: Int64, at now: Timestamp) -> Int64? {
-        guard draw == .none else { return nil }
+        guard !isHeld else { return nil }
         return WaitEstimate.seconds(
             rank: rank, waiting: waiting, pace: pace, perMinute: perMinute, hasFreePlaces: active < maxActive, now: now)
+    }
+}
+
+/// What a room's sales say of it.
+public struct RoomSales: Hashable, Sendable {
+    /// When the first of them opens; nil: nothing holds the line back.
+    public let opensAt: Timestamp?
+    /// Whether there is one that has not ended.
+    public let isLive: Bool
+    /// Rises with every sale of the room that is registered, and every change of a window.
+    public let version: Int64
+
+    /// From their parts.
+    public init(opensAt: Timestamp?, isLive: Bool, version: Int64) {
+        self.opensAt = opensAt
+        self.isLive = isLive
+        self.version = version
+    }
+
+    /// A room without sales.
+    public static let none = RoomSales(opensAt: nil, isLive: false, version: 0)
+
+    func append(to command: inout RedisCommand) {
+        command.append(opensAt?.milliseconds ?? 0)
+        command.append(isLive ? 1 : 0)
+        command.append(version)
     }
 }
 
@@ -149,6 +179,8 @@ public enum RoomEvent: Sendable {
 public enum RoomsEvent: Sendable {
     /// A room was made, or its limits changed.
     case changed(RoomID)
+    /// A gateway is dead: whoever has connections of the same clients holds their places.
+    case gatewayDied
     /// The connection was lost and stands again: something may have been missed.
     case renewed
 }

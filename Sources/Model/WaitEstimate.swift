@@ -49,7 +49,7 @@ public struct RankPolicy {
     /// Up to which rank every change is told.
     private static let front: Int64 = 100
     /// After how long any change is told.
-    private static let patienceMilliseconds: Int64 = 5000
+    public static let patienceMilliseconds: Int64 = 5000
 
     /// Whether to push a rank now that was `told` before: near the front every change; further back one of at least 1 %
     /// of the rank told, or any when the last push is 5 s ago. Never the same rank: whoever has something else to tell

@@ -73,6 +73,16 @@ extension Store {
         return results[0].rows.map { StoredSale($0) }
     }
 
+    /// For each room that ever had a sale a number that rises with each sale that is registered, and each change of a
+    /// window. Asked before ``activeRoomSales()``, it is never ahead of what that says.
+    public func roomSalesVersions() async throws -> [RoomID: Int64] {
+        let results = try await pool.perform(
+            Statement("select room, sum(window_version)::bigint from sales where room is not null group by room"))
+        var versions: [RoomID: Int64] = [:]
+        for row in results[0].rows { versions[RoomID(trusted: row.text(0))] = row.integer(1) }
+        return versions
+    }
+
     // MARK: Draws
 
     /// Adds participants to a room's draw. Those who take part already change nothing; nor does anybody once it is drawn.

@@ -160,6 +160,76 @@ import Testing
         }
     }
 
+    /// A claim without a valid pass: a repeated key has its answer, all else is turned down.
+    @Test func withoutAPass() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 1, limit: 1, reject: 50)
+            #expect(
+                try await fixture.claim("a", on: sale, key: "k", mayClaim: false) == .refused(.notAdmitted, order: nil))
+            // The refused key is free.
+            let first = try #require(try await fixture.claim("a", on: sale, key: "k").acceptance)
+            let repeated = ClaimDecision.repeated(Acceptance(order: first.order, ticket: 1, remaining: nil))
+            #expect(try await fixture.claim("a", on: sale, key: "k", mayClaim: false) == repeated)
+            // Before duplicate, rejected and sold out.
+            #expect(try await fixture.claim("a", on: sale, mayClaim: false) == .refused(.notAdmitted, order: nil))
+            #expect(
+                try await fixture.claim("b", on: sale, roll: 0, mayClaim: false) == .refused(.notAdmitted, order: nil))
+            #expect(try await fixture.claim("a", on: sale) == .refused(.duplicate, order: first.order))
+            #expect(try await fixture.claim("b", on: sale, roll: 0) == .refused(.rejected, order: nil))
+            #expect(try await fixture.claim("b", on: sale) == .refused(.soldOut, order: nil))
+            // After cancelled, not open and closed.
+            fixture.clock.now = Timestamp(milliseconds: EngineFixture.opening - 1)
+            #expect(try await fixture.claim("b", on: sale, mayClaim: false) == .refused(.notOpen, order: nil))
+            fixture.clock.now = Timestamp(milliseconds: EngineFixture.closing)
+            #expect(try await fixture.claim("b", on: sale, mayClaim: false) == .refused(.closed, order: nil))
+            var window = EngineFixture.state(1, quantity: 1).window
+            window.isCancelled = true
+            window.version = 2
+            _ = try await fixture.engine.setWindow(window, of: sale)
+            #expect(try await fixture.claim("b", on: sale, mayClaim: false) == .refused(.cancelled, order: nil))
+            #expect(try await fixture.claim("a", on: sale, key: "k", mayClaim: false) == repeated)
+            let inspection = try await fixture.balance(sale)
+            #expect(inspection.counts.refused[.notAdmitted] == 3)
+            #expect(inspection.counts[.accepted] == 1)
+        }
+    }
+
+    @Test func withAndWithoutAPassInOneCall() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 10)
+            async let one = fixture.claim("a", on: sale, mayClaim: false)
+            async let two = fixture.claim("a", on: sale, key: "k")
+            async let three = fixture.claim("b", on: sale, key: "k", mayClaim: false)
+            async let four = fixture.claim("c", on: sale, roll: 5)
+            #expect(try await one == .refused(.notAdmitted, order: nil))
+            #expect(try await two.acceptance?.ticket == 1)
+            #expect(try await three == .refused(.notAdmitted, order: nil))
+            #expect(try await four.acceptance?.ticket == 2)
+            _ = try await fixture.balance(sale)
+        }
+    }
+
+    @Test func howManyMoreTheClientMayOwn() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 10, limit: 3)
+            let first = try #require(try await fixture.claim("a", on: sale, key: "k").acceptance)
+            #expect(first.allowance == 2)
+            let both = try await fixture.claims(["a", "b", "a", "a"], on: sale)
+            #expect(both.map { $0.acceptance?.allowance } == [1, 2, 0, nil])
+            // In a repeated answer it is not known.
+            guard case .repeated(let again) = try await fixture.claim("a", on: sale, key: "k") else {
+                Issue.record("not repeated")
+                return
+            }
+            #expect(again.allowance == nil)
+            try await fixture.engine.release([ReleasedOrder(order: first.order, client: ClientID(trusted: "a"))])
+            #expect(try await fixture.claim("a", on: sale).acceptance?.allowance == 0)
+        }
+    }
+
     @Test func tenThousandMergedClaims() async throws {
         try await onLoop {
             let fixture = try await EngineFixture()

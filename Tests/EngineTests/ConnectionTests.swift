@@ -1,8 +1,9 @@
-import Engine
 import EventLoop
 import Model
 import TestServices
 import Testing
+
+@testable import Engine
 
 /// What happens when Redis is away, slow, or asks for something.
 @Suite struct ConnectionTests {
@@ -21,6 +22,8 @@ import Testing
             let accepted = try #require(try await fixture.claim("alice", on: sale).acceptance)
             let epoch = fixture.engine.dataEpoch
             #expect(epoch != nil)
+            // Redis writes the reply first. Suspended between the two, it would never tell.
+            try await changes.wait(for: 1)
 
             // In flight when it dies: the server is suspended first, so that it can't have answered.
             fixture.server.suspend()
@@ -42,8 +45,8 @@ import Testing
             try await fixture.server.restart(keepingData: true)
             await fixture.engine.waitUntilConnected()
             #expect(fixture.engine.dataEpoch == epoch)
-            await heard.wait(for: 1)
-            await changes.wait(for: 2)
+            try await heard.wait(for: 1)
+            try await changes.wait(for: 2)
             #expect(heard.events == [.renewed])
             #expect(changes.events.last == .renewed)
             #expect(try await fixture.claim("alice", on: sale) == .refused(.duplicate, order: accepted.order))
@@ -51,13 +54,13 @@ import Testing
             _ = try await fixture.engine.tell([
                 (ConnectionTests.alice, .order(accepted.order, .confirmed, ticket: 1, reason: nil))
             ])
-            await heard.wait(for: 2)
-            await changes.wait(for: 3)
+            try await heard.wait(for: 2)
+            try await changes.wait(for: 3)
             _ = try await fixture.balance(sale)
 
             // Without its data it is another.
             try await fixture.server.restart(keepingData: false)
-            await heard.wait(for: 3)
+            try await heard.wait(for: 3)
             await fixture.engine.waitUntilConnected()
             #expect(fixture.engine.dataEpoch != epoch)
             #expect(try await fixture.claim("alice", on: sale) == .unknownSale)
@@ -93,12 +96,12 @@ import Testing
 
             // A connection that was cut, to the same.
             try await fixture.redis("CLIENT", "KILL", "TYPE", "normal")
-            await heard.wait(for: 3)
+            try await heard.wait(for: 3)
             #expect(heard.events.last == "false 40")
             #expect(engine.serverRun == run)
 
             try await fixture.server.restart(keepingData: true)
-            await heard.wait(for: 4)
+            try await heard.wait(for: 4)
             #expect(heard.events.last == "true 40")
             #expect(engine.serverRun != run)
             await engine.stop()
@@ -107,25 +110,35 @@ import Testing
 
     @Test func aHungRedisIsAnOutage() async throws {
         try await onLoop {
-            let fixture = try await EngineFixture { $0.replyTimeoutMilliseconds = 200 }
+            let fixture = try await EngineFixture()
             let sale = try await fixture.sale(quantity: 10)
+            let clock = fixture.clock
+            let engine = Engine(
+                EngineConfiguration(
+                    url: try RedisURL(fixture.server.url), replyTimeoutMilliseconds: 200, clock: { clock.now }),
+                log: .none)
+            engine.start()
+            await engine.waitUntilConnected()
             fixture.server.suspend()
             let began = EventLoop.nanoseconds
-            await #expect(throws: Outage.self) { _ = try await fixture.claim("a", on: sale) }
+            await #expect(throws: Outage.self) {
+                _ = try await engine.claim(Claim(client: ConnectionTests.alice, roll: 99), on: sale)
+            }
             let took = (EventLoop.nanoseconds - began) / 1_000_000
             #expect(took >= 190)
             // Connecting to it takes as little: the socket is there, nobody answers.
-            await #expect(throws: Outage.self) { try await fixture.engine.ping() }
+            await #expect(throws: Outage.self) { try await engine.ping() }
             fixture.server.resume()
-            await fixture.engine.waitUntilConnected()
+            await engine.waitUntilConnected()
             // What was sent before it hung was executed, and is not sent again by itself.
-            let decision = try await fixture.claim("a", on: sale)
+            let decision = try await fixture.claim("alice", on: sale)
             let inspection = try await fixture.balance(sale)
             if case .refused(.duplicate, _) = decision {
                 #expect(inspection.ownedTickets == 1)
             } else {
                 #expect(decision.acceptance?.ticket == 1)
             }
+            await engine.stop()
         }
     }
 
@@ -158,7 +171,7 @@ import Testing
                     EventLoop.task { refused.hear("\(event) \(fields)") }
                 })
             wrong.start()
-            await refused.wait(for: 2)
+            try await refused.wait(for: 2)
             #expect(refused.events.allSatisfy { $0.contains("WRONGPASS") && !$0.contains("secret-guess") })
             #expect(!wrong.isConnected)
             await #expect(throws: Outage.self) { try await wrong.ping() }
@@ -220,6 +233,44 @@ import Testing
         }
     }
 
+    /// What is no text comes as the bytes that it is.
+    @Test(
+        arguments: [
+            [], [0], [0x41, 0, 0x42], Array("größer".utf8), [0xFF], [0x80, 0x41], Array("größer".utf8.prefix(3)),
+            [0xED, 0xA0, 0x80], [0xC0, 0x80], Array(0...255), [0x0D, 0x0A],
+        ] as [[UInt8]])
+    func repliesAreTextOrBytes(_ bytes: [UInt8]) async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let router = fixture.engine.router
+            var command = RedisCommand("SET", "key")
+            command.append(bytes)
+            #expect(try await router.ask(command, about: "key") == .string("OK"))
+            let reply = try await router.ask(RedisCommand("GET", "key"), about: "key")
+            #expect(reply.bytes == bytes)
+            if let text = String(validating: bytes, as: UTF8.self) {
+                #expect(reply == .string(text))
+                #expect(reply.string == text)
+            } else {
+                #expect(reply == .bytes(bytes))
+                #expect(reply.string == nil)
+                #expect(reply.number == nil)
+                #expect(reply.elements.isEmpty)
+            }
+            // In an array too; one that is no text is no field of a hash.
+            var many = RedisCommand("HSET", "hash", "text", "1", "other")
+            many.append(bytes)
+            #expect(try await router.ask(many, about: "hash") == .integer(2))
+            let fields = try await router.ask(RedisCommand("HGETALL", "hash"), about: "hash")
+            #expect(fields.elements.count == 4)
+            #expect(fields.elements.contains { $0.bytes == bytes })
+            #expect(fields.fields["text"] == "1")
+            #expect(fields.fields["other"] == reply.string)
+            #expect(RedisReply.null.bytes.isEmpty)
+            #expect(RedisReply.integer(7).bytes.isEmpty)
+        }
+    }
+
     @Test func startsBeforeRedis() async throws {
         try await onLoop {
             let server = try await RedisServer.start()
@@ -272,7 +323,7 @@ import Testing
             #expect(try await fixture.redis("PUBSUB", "NUMSUB", "dibs:{client:c7}") == "1")
             let outcome = Outcome.order(OrderID(sale: SaleID(1), sequence: 1), .confirmed, ticket: 1, reason: nil)
             _ = try await fixture.engine.tell([(clients[6], outcome)])
-            await heard.wait(for: 2)
+            try await heard.wait(for: 2)
             #expect(heard.events == ["c7", "second"])
             // The first goes, the second still hears; both gone, Redis is told.
             subscriptions[6]?.cancel()
@@ -280,7 +331,7 @@ import Testing
             _ = try await fixture.engine.tell([
                 (clients[6], .order(OrderID(sale: SaleID(1), sequence: 2), .confirmed, ticket: 1, reason: nil))
             ])
-            await heard.wait(for: 3)
+            try await heard.wait(for: 3)
             #expect(heard.events.last == "second")
             second.cancel()
             for subscription in subscriptions { subscription?.cancel() }
@@ -292,7 +343,7 @@ import Testing
             _ = try await fixture.engine.tell([
                 (clients[6], .order(OrderID(sale: SaleID(1), sequence: 3), .confirmed, ticket: 1, reason: nil))
             ])
-            await heard.wait(for: 4)
+            try await heard.wait(for: 4)
             #expect(heard.events.last == "last")
             last.cancel()
             // Let go of is as good as cancelled; cancelled and wanted again in one turn is neither.

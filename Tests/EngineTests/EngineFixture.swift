@@ -41,6 +41,8 @@ final class EngineFixture {
     ) async throws {
         server = try await RedisServer.start(options)
         var configuration = EngineConfiguration(url: try RedisURL(server.url + suffix))
+        // A busy machine is no outage; a test that wants one says so.
+        configuration.replyTimeoutMilliseconds = patienceMilliseconds
         let clock = clock
         configuration.clock = { clock.now }
         change(&configuration)
@@ -53,7 +55,9 @@ final class EngineFixture {
     func another() async throws -> Engine {
         let clock = clock
         let engine = Engine(
-            EngineConfiguration(url: try RedisURL(server.url), clock: { clock.now }), log: .none)
+            EngineConfiguration(
+                url: try RedisURL(server.url), replyTimeoutMilliseconds: patienceMilliseconds, clock: { clock.now }),
+            log: .none)
         engine.start()
         await engine.waitUntilConnected()
         return engine
@@ -120,20 +124,16 @@ extension ClaimDecision {
 /// Collects what a handler hears; a test waits for what it expects.
 @LoopActor
 final class Heard<Event: Sendable> {
-    private(set) var events: [Event] = []
-    private var waiting: [(count: Int, continuation: CheckedContinuation<Void, Never>)] = []
+    private let journal = Journal<Event>()
+    var events: [Event] { journal.items }
 
-    func hear(_ event: Event) {
-        events.append(event)
-        let ready = waiting.filter { $0.count <= events.count }
-        waiting.removeAll { $0.count <= events.count }
-        for waiter in ready { waiter.continuation.resume() }
-    }
+    func hear(_ event: Event) { journal.add(event) }
 
     /// Returns once at least `count` events were heard.
-    func wait(for count: Int) async {
+    /// - Throws: ``NotInTime``.
+    func wait(for count: Int) async throws {
         guard events.count < count else { return }
-        await withCheckedContinuation { waiting.append((count, $0)) }
+        try await journal.first("event \(count)") { [journal] _ in journal.items.count >= count }
     }
 }
 
@@ -142,21 +142,28 @@ extension EventLoop {
     @LoopActor static func nextTurn() async { await sleep(milliseconds: 0) }
 }
 
-/// A port that nobody listens on.
+/// Each port that was tried is taken.
+struct NoPort: Error {}
+
+/// A port that nobody listens on. Not one of those that the kernel gives to connections: while the server is down, one of
+/// them would take it.
 func freePort() throws -> Int {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let status = withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
+    for _ in 0..<100 {
+        let port = UInt16.random(in: 20_000..<32_000)
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let status = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
         }
+        if status == 0 { return Int(port) }
     }
-    try #require(status)
-    return Int(UInt16(bigEndian: address.sin_port))
+    throw NoPort()
 }
 
 extension EngineFixture {
@@ -164,13 +171,12 @@ extension EngineFixture {
     @discardableResult
     func redis(_ name: String, _ arguments: String...) async throws -> String {
         let connection = RedisConnection(
-            name: "test", url: try RedisURL(server.url), replyTimeoutMilliseconds: 5000, log: .none, greetings: { [] },
-            stayAlive: { _ in })
-        await withCheckedContinuation { continuation in
-            connection.onEvent = { event in if case .ready = event { continuation.resume() } }
-            connection.start()
-        }
-        connection.onEvent = nil
+            name: "test", url: try RedisURL(server.url), replyTimeoutMilliseconds: patienceMilliseconds, log: .none,
+            greetings: { [] }, stayAlive: { _ in })
+        let ready = Journal<Bool>()
+        connection.onEvent = { event in if case .ready = event { ready.add(true) } }
+        connection.start()
+        try await ready.next("a connection to Redis")
         let command = arguments.reduce(into: RedisCommand(name)) { $0.append($1) }
         let reply = try await CommandRouter(connection: connection).ask(command, about: "")
         connection.stop()

@@ -40,7 +40,7 @@ import Testing
             #expect(nobody.outcomes.isEmpty)
             // Published once each: the one told after them comes next.
             _ = try await fixture.engine.tell([(OutcomeTests.alice, OutcomeTests.accepted(3))])
-            await heard.wait(for: 3)
+            try await heard.wait(for: 3)
             #expect(
                 heard.events == expected.map { .outcome($0) } + [
                     .outcome(LoggedOutcome(offset: 3, outcome: OutcomeTests.accepted(3)))

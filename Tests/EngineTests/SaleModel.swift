@@ -70,7 +70,10 @@ struct SaleModel {
         let got = take(for: client, sequence: sequence)
         if let key { keys["\(client) \(key)"] = got }
         stream[sequence] = Entry(client: client, sequence: sequence)
-        return .accepted(Acceptance(order: order(got.sequence), ticket: got.ticket, remaining: left))
+        return .accepted(
+            Acceptance(
+                order: order(got.sequence), ticket: got.ticket, remaining: left,
+                allowance: limit - Int64(owned[client]!.count)))
     }
 
     mutating func settle(entry: Int64, _ status: OrderStatus) {

@@ -45,14 +45,14 @@ import Testing
             var window = EngineFixture.state(1, quantity: 2).window
             window.version = 2
             _ = try await fixture.engine.setWindow(window, of: sale)
-            await heard.wait(for: 4)
+            try await heard.wait(for: 4)
             let base = SaleEpoch.base(1)
             #expect(
                 heard.events == [
                     .changed(left: 2, version: 1, event: base), .changed(left: 1, version: 1, event: base + 1),
                     .changed(left: 2, version: 1, event: base + 2), .changed(left: 2, version: 2, event: base + 3),
                 ])
-            await sales.wait(for: 2)
+            try await sales.wait(for: 2)
             #expect(sales.events == [.changed(id), .changed(id)])
             ofSale.cancel()
             ofAll.cancel()
@@ -327,7 +327,7 @@ import Testing
             let later = Timestamp(milliseconds: EngineFixture.opening + 2000)
             try await fixture.engine.revoke(tokenID: "one two", until: soon)
             try await fixture.engine.revoke(tokenID: "three", until: later)
-            await heard.wait(for: 2)
+            try await heard.wait(for: 2)
             #expect(
                 heard.events == [
                     .revoked(tokenID: "one two", until: soon), .revoked(tokenID: "three", until: later),

@@ -12,7 +12,7 @@ struct BackpressureTests {
         let socket = try await server.raw(receiveBuffer: 4096)
         #expect(await socket.upgrade())
         socket.read(false)
-        _ = await server.echo.opened.wait(for: 1)
+        try await server.echo.opened.wait(for: 1)
         return (socket, server.echo.connections[0])
     }
 
@@ -33,7 +33,7 @@ struct BackpressureTests {
             #expect(!connection.isOpen)
             #expect(connection.bufferedBytes == 0)
             // It never reads: the connection is cut, and told as what it was.
-            let reasons = await server.echo.closed.wait(for: 1)
+            let reasons = try await server.echo.closed.wait(for: 1)
             #expect(reasons.map(\.code) == [CloseCode.tooSlow.rawValue])
             #expect(server.gateway.connectionCount == 0)
             socket.close()
@@ -114,7 +114,7 @@ struct BackpressureTests {
             let answered = Inbox<Int>()
             let client = try await WebSocketClient.connect(server.ws, onText: { answered.add($0.count) })
             client.send("ping")
-            #expect(await answered.wait(for: 1) == [4])
+            #expect(try await answered.wait(for: 1) == [4])
         }
     }
 

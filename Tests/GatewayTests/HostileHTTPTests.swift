@@ -269,7 +269,7 @@ struct HostileHTTPTests {
         try await withServer { server in
             let socket = try await server.raw()
             socket.send("GET /api/wait HTTP/1.1\r\nHost: a\r\n\r\nGET /api/echo HTTP/1.1\r\nHost: a\r\n\r\n")
-            _ = await server.echo.asked.wait(for: 1)
+            try await server.echo.asked.wait(for: 1)
             socket.close()
             let half = try await server.raw()
             half.send("POST /api/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
@@ -290,17 +290,17 @@ struct HostileHTTPTests {
             socket.read(false)
             let request = "GET /api/big?n=5000000 HTTP/1.1\r\nHost: a\r\n\r\n"
             socket.send(request + request)
-            _ = await server.echo.asked.wait(for: 1)
+            try await server.echo.asked.wait(for: 1)
             let ended = Signal()
             let watch = LoopTimer()
             watch.start(after: 10, every: 10) { if server.gateway.connectionCount == 0 { ended.fire() } }
-            await ended.wait()
+            try await ended.wait()
             watch.stop()
             // One that reads, late, gets everything.
             let patient = try await server.raw(receiveBuffer: 4096)
             patient.read(false)
             patient.send(request.replacing("5000000", with: "1000000") + "GET /api/echo HTTP/1.1\r\nHost: a\r\n\r\n")
-            _ = await server.echo.asked.wait(for: 2)
+            try await server.echo.asked.wait(for: 2)
             patient.read(true)
             #expect(await patient.answer()?.body.utf8.count == 1_000_000)
             #expect(await patient.answer()?.status == 200)

@@ -1,5 +1,7 @@
 import EventLoop
 import Glibc
+import TestServices
+import Testing
 
 @testable import Gateway
 
@@ -82,10 +84,18 @@ final class RawSocket {
         wake()
     }
 
-    /// Waits until `ready`, or the end of the connection.
+    /// Waits until `ready`, or the end of the connection, which is ended when neither comes.
     func wait(_ ready: @escaping @LoopActor () -> Bool) async {
         if ready() || isEnded { return }
+        var isInVain = false
+        let patience = LoopTimer()
+        patience.start(after: patienceMilliseconds) { [weak self] in
+            isInVain = true
+            self?.close()
+        }
         await withCheckedContinuation { waiting = (ready, $0) }
+        patience.stop()
+        if isInVain { Issue.record("waited in vain; received: \(String(decoding: received, as: UTF8.self))") }
     }
 
     /// Waits for the end, and returns all that came.

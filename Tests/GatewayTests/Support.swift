@@ -1,6 +1,7 @@
 import EventLoop
 import Glibc
 import Model
+import TestServices
 import Testing
 
 @testable import Gateway
@@ -58,36 +59,28 @@ final class TestServer {
 /// Something that happens once, and that a test waits for.
 @LoopActor
 final class Signal {
-    private var happened = false
-    private var waiting: [CheckedContinuation<Void, Never>] = []
+    private let inbox = Inbox<Bool>()
 
-    func fire() {
-        happened = true
-        for continuation in waiting { continuation.resume() }
-        waiting = []
-    }
+    func fire() { inbox.add(true) }
 
-    func wait() async {
-        if happened { return }
-        await withCheckedContinuation { waiting.append($0) }
-    }
+    /// - Throws: ``NotInTime``.
+    func wait() async throws { _ = try await inbox.wait(for: 1) }
 }
 
 /// A list that grows, and that a test waits for to be long enough.
 @LoopActor
 final class Inbox<Element: Sendable> {
-    private(set) var items: [Element] = []
-    private var waiting: [(Int, CheckedContinuation<Void, Never>)] = []
+    private let journal = Journal<Element>()
+    var items: [Element] { journal.items }
 
-    func add(_ item: Element) {
-        items.append(item)
-        let ready = waiting.filter { $0.0 <= items.count }
-        waiting.removeAll { $0.0 <= items.count }
-        for (_, continuation) in ready { continuation.resume() }
-    }
+    func add(_ item: Element) { journal.add(item) }
 
-    func wait(for count: Int) async -> [Element] {
-        if items.count < count { await withCheckedContinuation { waiting.append((count, $0)) } }
+    /// - Throws: ``NotInTime``.
+    @discardableResult
+    func wait(for count: Int) async throws -> [Element] {
+        if items.count < count {
+            try await journal.first("item \(count)") { [journal] _ in journal.items.count >= count }
+        }
         return items
     }
 }
@@ -114,7 +107,7 @@ final class Echo: GatewayDelegate {
                 + "key=\(request.idempotencyKey ?? "-") auth=\(request.authorization ?? "-") body=\(request.body.count)"
             return HTTPResponse(status: 200, headers: ["content-type": "text/plain"], body: Array(text.utf8))
         case "/api/wait":
-            await gate.wait()
+            try? await gate.wait()
             return HTTPResponse(status: 200, body: Array("waited".utf8))
         case "/api/big":
             return HTTPResponse(

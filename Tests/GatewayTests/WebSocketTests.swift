@@ -17,14 +17,15 @@ struct WebSocketTests {
             let big = String(repeating: "ü", count: 8192)
             let sent = ["hello", "", "{\"a\":1}", big, String(repeating: "x", count: 700)]
             for text in sent { client.send(text) }
-            #expect(await texts.wait(for: sent.count) == sent)
-            let request = await server.echo.opened.wait(for: 1)[0]
+            #expect(try await texts.wait(for: sent.count) == sent)
+            let request = try await server.echo.opened.wait(for: 1)[0]
             #expect(request.query.map { "\($0.name)=\($0.value)" } == ["a=b"])
             #expect(request.pass == "secret")
             #expect(request.isLoopback)
             client.close(3000, "enough")
-            #expect(await server.echo.closed.wait(for: 1) == [CloseReason(code: 3000, text: "enough", origin: .remote)])
-            #expect(await closed.wait(for: 1) == [CloseReason(code: 3000, text: "enough", origin: .local)])
+            let (theirs, ours) = try await (server.echo.closed.wait(for: 1), closed.wait(for: 1))
+            #expect(theirs == [CloseReason(code: 3000, text: "enough", origin: .remote)])
+            #expect(ours == [CloseReason(code: 3000, text: "enough", origin: .local)])
         }
     }
 
@@ -124,7 +125,7 @@ struct WebSocketTests {
             let frame = await socket.frame()
             #expect(frame?.code == wrong.code)
             socket.close()
-            #expect(await server.echo.closed.wait(for: 1).map { Int($0.code) } == [wrong.code])
+            #expect(try await server.echo.closed.wait(for: 1).map { Int($0.code) } == [wrong.code])
         }
     }
 
@@ -136,7 +137,7 @@ struct WebSocketTests {
             #expect(await socket.upgrade())
             socket.send(bytes)
             #expect(await socket.all() == "")
-            #expect(await server.echo.closed.wait(for: 1).map(\.origin) == [.lost])
+            #expect(try await server.echo.closed.wait(for: 1).map(\.origin) == [.lost])
         }
     }
 
@@ -159,7 +160,7 @@ struct WebSocketTests {
                 socket.send(RawFrame.close(Int(code.rawValue)))
                 #expect(await socket.all() == "")
             }
-            let reasons = await server.echo.closed.wait(for: CloseCode.allCases.count)
+            let reasons = try await server.echo.closed.wait(for: CloseCode.allCases.count)
             #expect(reasons.map(\.code) == CloseCode.allCases.map(\.rawValue))
             #expect(reasons.allSatisfy { $0.origin == .local })
         }
@@ -176,7 +177,7 @@ struct WebSocketTests {
             socket.send(RawFrame.text("x"))
             #expect(await socket.frame()?.code == 4501)
             #expect(await socket.all() == "")
-            #expect(await server.echo.closed.wait(for: 1).map(\.code) == [4501])
+            #expect(try await server.echo.closed.wait(for: 1).map(\.code) == [4501])
         }
     }
 
@@ -186,7 +187,7 @@ struct WebSocketTests {
             #expect(await socket.upgrade())
             socket.send(Array(RawFrame.text("half").dropLast()))
             socket.close()
-            #expect(await server.echo.closed.wait(for: 1) == [CloseReason(code: 1006, text: "", origin: .lost)])
+            #expect(try await server.echo.closed.wait(for: 1) == [CloseReason(code: 1006, text: "", origin: .lost)])
             #expect(server.echo.connections.isEmpty)
         }
     }
@@ -206,7 +207,7 @@ struct WebSocketTests {
             #expect(second?.code == Int(CloseCode.noPong.rawValue))
             #expect(server.echo.closed.items == [])
             deaf.send(RawFrame.close(4012))
-            #expect(await server.echo.closed.wait(for: 1).map(\.code) == [4012])
+            #expect(try await server.echo.closed.wait(for: 1).map(\.code) == [4012])
             #expect(alive.isOpen)
         }
     }

@@ -27,6 +27,10 @@ class PlayedSocket {
   tell(frame) {
     this.onmessage({ data: JSON.stringify(frame) });
   }
+  /** Answers the ping: by then everything that was missed has been told. */
+  pong() {
+    this.tell({ type: "pong", at: new Date().toISOString() });
+  }
   drop(code) {
     this.readyState = 3;
     this.onclose({ code, reason: "" });
@@ -66,15 +70,34 @@ const socket = async (n) => {
   return PlayedSocket.made[n - 1];
 };
 
-function checks({ Dibs, connect, mayReconnect }, { OutcomeLog }) {
+function checks({ Dibs, connect, mayReconnect }, { OutcomeLog }, { Places }) {
   const start = (storage = memory(), more = {}) => {
     const heard = [];
     const dibs = connect("ws://played/ws", () => token, { ...quick, storage, ...more });
-    for (const type of ["result", "order", "error", "disconnected"]) {
+    for (const type of ["result", "order", "error", "disconnected", "joined", "rank", "admitted", "expired", "left"]) {
       dibs.addEventListener(type, ({ detail }) => heard.push({ type, ...detail }));
     }
     return { dibs, heard, storage };
   };
+  const places = (...frames) => {
+    const made = new Places();
+    made.ask("main");
+    for (const frame of frames) made.hear({ room: "main", ...frame });
+    return made;
+  };
+  /** Connected, caught up, and in line at place 12. */
+  const inLine = async (storage = memory()) => {
+    const started = start(storage);
+    const first = await socket(1);
+    first.accept();
+    first.pong();
+    const answer = started.dibs.join("main");
+    first.tell({ ...joined, id: first.all("join")[0].id });
+    await answer;
+    return { ...started, first };
+  };
+  const joined = { type: "joined", room: "main", rank: 12, waiting: 40, estimatedSeconds: null };
+  const admitted = { type: "admitted", room: "main", token: "p1", expiresAt: "2026-01-01T00:05:00.000Z" };
   const log = (recovered = true) => {
     const made = new OutcomeLog({ epoch: "e1", offset: 3 });
     made.connected({ epoch: "e1", offset: 9, recovered });
@@ -237,6 +260,187 @@ function checks({ Dibs, connect, mayReconnect }, { OutcomeLog }) {
       same(first.closedWith, 4012, "closed with");
       same(first.all("ping").length >= 2, true, "pinged");
     },
+    placesInOrder() {
+      const line = places(joined, { type: "rank", rank: 3, waiting: 31, estimatedSeconds: 9, reachable: false });
+      same(line.of("main"), { state: "waiting", rank: 3, waiting: 31, estimatedSeconds: 9, isReachable: false,
+        isProvisional: false, isAnew: false }, "in line");
+      line.hear(admitted);
+      line.hear({ type: "rank", room: "main", rank: 1, waiting: 29 });
+      same(line.of("main").token, "p1", "a late rank takes no pass away");
+      line.hear({ type: "expired", room: "main", token: "another" });
+      same(line.of("main").state, "admitted", "another pass ran out");
+      line.hear({ type: "expired", room: "main", token: "p1" });
+      same(line.of("main"), { state: "out", reason: "expired" }, "this one ran out");
+      same([line.saved, line.kept], [[], []], "nothing is kept");
+    },
+    placesLost() {
+      const line = places(joined, joined);
+      same(line.of("main").isAnew, false, "the same place");
+      line.hear({ ...joined, rank: 900 });
+      line.hear({ type: "rank", room: "main", rank: 899, waiting: 900 });
+      same([line.of("main").rank, line.of("main").isAnew], [899, true], "another one, further back");
+      const drawn = places({ ...joined, provisional: true }, { ...joined, rank: 39 });
+      same(drawn.of("main").isAnew, false, "lots were drawn");
+    },
+    placesOvertaking() {
+      const line = places(joined, { type: "expired", token: "p1" }, admitted);
+      same(line.of("main").state, "waiting", "a pass that ran out before it came");
+      same(places(joined, { type: "left", reason: "closed" }).of("main").reason, "closed", "left");
+      const back = places(joined);
+      back.leave("main");
+      back.hear(admitted);
+      same(back.of("main").state, "leaving", "admitted while leaving");
+      back.ask("main");
+      back.hear({ type: "left", room: "main", reason: "left", id: 3 });
+      same(back.of("main").state, "joining", "the answer to a leave that was thought better of");
+    },
+    async joinsAndClaimsWithThePass() {
+      const { dibs, heard, first } = await inLine();
+      const states = [];
+      dibs.addEventListener("place", ({ detail }) => states.push([detail.room, detail.state]));
+      same([dibs.place("main").rank, dibs.place("main").waiting], [12, 40], "in line");
+      first.tell({ ...joined, type: "rank", rank: 1, estimatedSeconds: 2 });
+      first.tell({ ...admitted, offset: 1 });
+      first.tell({ ...admitted, offset: 1 });
+      same(heard.map((one) => one.type), ["joined", "rank", "admitted"], "each told once");
+      same(states, [["main", "waiting"], ["main", "admitted"]], "places");
+      first.tell({ type: "sale", sale: 42, status: "open", remaining: 3, room: "main" });
+      dibs.claim(42);
+      dibs.claim(43);
+      dibs.claim(44, { room: "main" });
+      dibs.claim(45, { token: "mine" });
+      same(first.all("claim").map((frame) => frame.token ?? null), ["p1", null, "p1", "mine"], "passes sent");
+      first.tell({ type: "expired", room: "main", token: "p1", offset: 2 });
+      dibs.claim(42);
+      same(first.all("claim").at(-1).token, undefined, "no pass after it ran out");
+    },
+    async joinsAgainOnceCaughtUp() {
+      const { dibs, first } = await inLine();
+      first.drop(1006);
+      const second = await socket(2);
+      second.accept({ recovered: true });
+      same(second.all("join").length, 0, "not before it is known what was missed");
+      second.pong();
+      same(second.all("join").map((frame) => frame.room), ["main"], "asks for its place");
+      second.tell({ ...joined, rank: 9, id: second.all("join")[0].id });
+      second.pong();
+      same(second.all("join").length, 1, "asks once");
+      same(dibs.place("main").rank, 9, "has its place");
+      second.drop(1006);
+      const third = await socket(3);
+      third.accept({ recovered: true });
+      third.tell({ ...admitted, offset: 1 });
+      third.tell({ type: "expired", room: "main", token: "p1", offset: 2 });
+      third.pong();
+      same(third.all("join").length, 0, "nobody is put in line again who had their turn");
+      same(dibs.place("main").reason, "expired", "told what happened");
+    },
+    async noPlaceAgainForWhoBought() {
+      const { dibs, first } = await inLine();
+      first.tell({ ...admitted, offset: 1 });
+      const result = dibs.claim(42, { room: "main" });
+      const { id } = first.all("claim")[0];
+      first.tell({ type: "result", id, sale: 42, outcome: "accepted", ticket: 1, order: "42-1", offset: 2 });
+      await result;
+      first.drop(1001);
+      const second = await socket(2);
+      second.accept({ recovered: true });
+      second.pong();
+      same(second.all("join").length, 0, "the pass may be spent");
+      same(dibs.place("main").token, "p1", "but where more may be bought, it is still there");
+    },
+    async keepsThePlaceOverAReload() {
+      const { storage, first } = await inLine();
+      const reloaded = start(storage);
+      const second = await socket(2);
+      same(reloaded.dibs.place("main").rank, 12, "the last rank is known at once");
+      second.accept({ recovered: true });
+      second.pong();
+      same(second.all("join").length, 1, "asks for its place");
+      second.tell({ ...admitted, id: second.all("join")[0].id, offset: 1 });
+      start(storage);
+      const third = await socket(3);
+      third.accept({ recovered: true });
+      third.tell({ ...admitted, offset: 1 });
+      const last = start(storage);
+      await socket(4);
+      same(last.dibs.place("main").token, "p1", "the pass is kept");
+      same(first.all("join").length, 1, "the first page asked once");
+    },
+    async passComesByReplay() {
+      const { dibs, heard, first } = await inLine();
+      first.drop(1006);
+      const second = await socket(2);
+      second.accept({ recovered: true });
+      second.tell({ ...admitted, offset: 1 });
+      second.pong();
+      same(second.all("join").length, 1, "says that it came");
+      second.tell({ ...admitted, id: second.all("join")[0].id, offset: 1 });
+      same(heard.filter((one) => one.type === "admitted").length, 1, "told once");
+      dibs.claim(42, { room: "main" });
+      same(second.all("claim")[0].token, "p1", "pass sent");
+    },
+    async aJoinIsRefusedOrAskedAgain() {
+      const { dibs, heard } = start();
+      const first = await socket(1);
+      first.accept();
+      const answer = dibs.join("main").catch((error) => error);
+      same(first.all("join").length, 0, "waits until it has caught up");
+      first.pong();
+      const { id } = first.all("join")[0];
+      first.tell({ type: "error", id, code: "unavailable", message: "not now" });
+      same(dibs.place("main").state, "joining", "not decided is not a no");
+      await until(() => first.all("join").length === 2, "the join to be repeated");
+      first.tell({ type: "error", id, code: "rejected", message: "nobody" });
+      same([(await answer).code, (await answer).undecided], ["rejected", false], "refused");
+      same([dibs.place("main").state, dibs.place("main").reason], ["out", "rejected"], "place");
+      same(heard.filter((one) => one.type === "error").map((one) => [one.code, one.room]),
+        [["unavailable", "main"], ["rejected", "main"]], "told");
+    },
+    async leavesAndComesBack() {
+      const { dibs, first } = await inLine();
+      first.tell({ ...admitted, offset: 1 });
+      const answer = dibs.leave("main");
+      same(dibs.place("main").token, undefined, "the pass is given back");
+      first.tell({ type: "left", room: "main", reason: "left", id: first.all("leave")[0].id });
+      same((await answer).reason, "left", "answered");
+      const again = dibs.join("main");
+      first.tell({ ...joined, rank: 41, id: first.all("join")[1].id });
+      same((await again).rank, 41, "at the end of the line");
+      first.tell({ type: "left", room: "main", reason: "timeout" });
+      same(dibs.place("main").reason, "timeout", "pushed, from elsewhere");
+    },
+    async leavingIsNotForgotten() {
+      const { dibs, first } = await inLine();
+      first.drop(1006);
+      const answer = dibs.leave("main");
+      const second = await socket(2);
+      second.accept({ recovered: true });
+      second.pong();
+      same([second.all("join").length, second.all("leave").length], [0, 1], "asked");
+      second.tell({ type: "left", room: "main", reason: "left", id: second.all("leave")[0].id });
+      await answer;
+    },
+    async aPagePutAsideHoldsNoPlace() {
+      const { first } = await inLine();
+      dispatchEvent(new PageTransitionEvent("pagehide", { persisted: false }));
+      same(first.closedWith, null, "a page that goes for good is closed by the browser");
+      dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+      same(first.closedWith, 1000, "closed with");
+      dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+      const second = await socket(2);
+      second.accept({ recovered: true });
+      second.pong();
+      same(second.all("join").length, 1, "asks for its place");
+    },
+    async aPassThatIsRefusedIsGone() {
+      const { dibs, first } = await inLine();
+      first.tell({ ...admitted, offset: 1 });
+      const result = dibs.claim(42, { room: "main" });
+      first.tell({ type: "result", id: first.all("claim")[0].id, sale: 42, outcome: "not_admitted" });
+      same((await result).outcome, "not_admitted", "refused");
+      same(dibs.place("main"), { state: "out", reason: "not_admitted" }, "place");
+    },
     async closingIsNotANo() {
       const { dibs, storage } = start();
       (await socket(1)).accept();
@@ -251,7 +455,8 @@ function checks({ Dibs, connect, mayReconnect }, { OutcomeLog }) {
 
 (async () => {
   const here = new URL(".", document.baseURI);
-  const modules = await Promise.all([import(new URL("dibs.js", here)), import(new URL("outcome-log.js", here))]);
+  const modules = await Promise.all([import(new URL("dibs.js", here)), import(new URL("outcome-log.js", here)),
+    import(new URL("places.js", here))]);
   window.WebSocket = PlayedSocket;
   await checks(...modules)[name]();
 })().then(() => tell("ok"), (error) => tell(String(error?.stack ?? error)));

@@ -1,4 +1,4 @@
-"""`dibs.js` and `outcome-log.js` by themselves, in the browser, against a WebSocket that the test plays."""
+"""`dibs.js` and the modules it is made of by themselves, in the browser, against a WebSocket that the test plays."""
 
 import pathlib
 
@@ -9,7 +9,10 @@ NAMES = ["outcomesInOrder", "outcomesOvertaking", "outcomesNotRecovered", "holeS
          "resumesAfterALostConnection", "tellsTheTruthWithoutOffsets", "repeatsAnUndecidedClaim",
          "keepsTheKeyOverAReload",
          "answersByIdEvenWhenAlreadyTold", "badTokenEndsIt",
-         "goneAwayComesBack", "watchesAgain", "missingOutcomeIsAskedFor", "deadConnectionIsLeft", "closingIsNotANo"]
+         "goneAwayComesBack", "watchesAgain", "missingOutcomeIsAskedFor", "deadConnectionIsLeft", "closingIsNotANo",
+         "placesInOrder", "placesLost", "placesOvertaking", "joinsAndClaimsWithThePass", "joinsAgainOnceCaughtUp",
+         "noPlaceAgainForWhoBought", "keepsThePlaceOverAReload", "passComesByReplay", "aJoinIsRefusedOrAskedAgain",
+         "leavesAndComesBack", "leavingIsNotForgotten", "aPassThatIsRefusedIsGone", "aPagePutAsideHoldsNoPlace"]
 
 
 def library_test(name):

@@ -1,5 +1,6 @@
 """Languages, colours, a phone's width, and what assistive technology finds."""
 
+import json
 import pathlib
 
 import server
@@ -7,7 +8,22 @@ from harness import test
 
 CONTRAST = (pathlib.Path(__file__).parent / "contrast.js").read_text()
 VIEWS = ["", "#/sale/{id}", "#/admin", "#/admin/register", "#/admin/sale/{id}", "#/admin/statistics", "#/admin/failed",
-         "#/admin/audit", "#/admin/points", "#/rush"]
+         "#/admin/audit", "#/admin/points", "#/admin/rooms", "#/admin/room/main", "#/rush"]
+
+PLAYED_ROOM = (pathlib.Path(__file__).parent / "played_room.js").read_text()
+DRAW = {"room": "main", "ordering": "random", "seedSha256": "9f86d081884c7d65" * 4, "seed": "00ff00ff00ff00ff" * 4,
+        "drawnAt": "2026-01-01T00:00:00.000Z"}
+JOINED = {"type": "joined", "rank": 1234567, "waiting": 2040120, "estimatedSeconds": 19000}
+# What the server says, and what the line says then, in both languages.
+LINES = [
+    ([JOINED], "#line-place", ("number 1,234,567", "1,234,567번")),
+    ([JOINED], "#line-estimate", ("About 5.5 hours", "약 5.5시간")),
+    ([JOINED | {"reachable": False}], "#line-warning", ("unlikely to reach you", "차례가 오기 어렵습니다")),
+    ([JOINED | {"provisional": True}], "#line-warning", ("not drawn yet", "아직 순서를 추첨하지")),
+    ([{"type": "admitted", "token": "p1", "expiresAt": server.moment(300)}], "#turn", ("your turn", "내 차례입니다")),
+    ([{"type": "expired", "token": "p1"}], ".outcome__headline", ("ran out", "시간이 지났습니다")),
+    ([JOINED, {"type": "left", "reason": "timeout"}], ".outcome__headline", ("given up", "취소되었습니다")),
+]
 
 
 @test
@@ -65,6 +81,70 @@ def test_nothing_overflows_and_everything_is_readable(world):
             assert wide <= 0, f"{view} is {wide} px too wide at {width} px in {language}"
             faint = browser.evaluate(CONTRAST)
             assert not faint, f"{view} {language} dark={dark}: {faint}"
+
+
+@test
+def test_every_state_of_the_line_is_readable(world):
+    sale = server.register_sale("A line that goes around the block", 3, room=server.make_room())
+    for number, (dark, width) in enumerate(((False, 360), (True, 360), (False, 1280), (True, 1280))):
+        language = ("en", "ko")[number % 2]
+        browser = world.browser(width=width, height=740, language=language, dark=dark, reduced_motion=True)
+        browser.before_page_scripts(PLAYED_ROOM.replace("playedDraw = null", f"playedDraw = {json.dumps(DRAW)}"))
+        browser.open(f"#/sale/{sale['id']}")
+        browser.click("#claim")
+        browser.sign_up()
+        browser.has(".connection", "data-state", "connected")
+        browser.click("#draw summary")
+        for frames, selector, words in LINES:
+            for frame in frames:
+                browser.evaluate("played(arguments[0])", frame | {"room": sale["room"]})
+            browser.says(selector, words[number % 2])
+            wide = browser.evaluate("return document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, f"{words[0]} is {wide} px too wide at {width} px in {language}"
+            faint = browser.evaluate(CONTRAST)
+            assert not faint, f"{words[0]} {language} dark={dark}: {faint}"
+
+
+@test
+def test_a_join_that_is_not_decided_is_not_a_no(world):
+    sale = server.register_sale("Not now", 3, room=server.make_room())
+    browser = world.browser()
+    browser.before_page_scripts(PLAYED_ROOM)
+    browser.open(f"#/sale/{sale['id']}")
+    browser.click("#claim")
+    browser.sign_up()
+    browser.has(".connection", "data-state", "connected")
+    browser.click("#claim")
+    browser.until(lambda: browser.evaluate("return window.asked.length > 0"), "the join")
+    error = {"type": "error", "code": "unavailable", "message": "not now", "room": None}
+    browser.evaluate("played({ ...arguments[0], id: window.asked[0].id })", error)
+    browser.says("#line-place", "Joining the line")
+    browser.says("#line-obstacle", "can’t say right now")
+    browser.until(lambda: browser.evaluate("return window.asked.length > 1"), "the join to be repeated")
+    browser.evaluate("played(arguments[0])", JOINED | {"room": sale["room"]})
+    browser.says("#line-place", "number 1,234,567")
+    assert not browser.shown("#line-obstacle")
+
+
+@test
+def test_ranks_are_not_all_spoken(world):
+    sale = server.register_sale("Many ranks", 3, room=server.make_room())
+    browser = world.browser()
+    browser.before_page_scripts(PLAYED_ROOM)
+    browser.open(f"#/sale/{sale['id']}")
+    browser.click("#claim")
+    browser.sign_up()
+    browser.has(".connection", "data-state", "connected")
+    browser.evaluate("played(arguments[0])", JOINED | {"room": sale["room"], "rank": 90})
+    browser.says("#line-place", "number 90")
+    spoken = "return document.querySelector('.line [role=status]').textContent"
+    assert "number 90" in browser.evaluate(spoken)
+    for rank in range(89, 49, -1):
+        browser.evaluate("played(arguments[0])", {"type": "rank", "room": sale["room"], "rank": rank, "waiting": rank})
+    browser.says("#line-place", "number 50")
+    assert "number 90" in browser.evaluate(spoken), "every change of rank would be spoken"
+    progress = browser.attribute("[role=progressbar]", "aria-valuenow")
+    assert progress == "44", progress
 
 
 @test

@@ -4,8 +4,10 @@
 #   DIBS_URL        where the server listens, as http://127.0.0.1:8080
 #   DIBS_ADMIN_KEY  its admin key
 #
-# Arguments are names of tests, or parts of them; without any, all run. Ends with "N passed, N failed", and with a
-# status other than 0 when one failed. Needs Chromium and its driver (Debian: chromium, chromium-driver) and Python 3.
+# Arguments are names of tests, or parts of them; without any, all run. One that fails is run once more, and named when
+# it passes then. Ends with "N passed, N failed", and with a status other than 0 when one failed twice. Needs Chromium
+# and its driver (Debian: chromium, chromium-driver) and Python 3.
+#
 # More: DIBS_PAGE_PATIENCE (seconds to wait for a condition), DIBS_PAGE_PICTURES (folder for screenshots),
 # DIBS_CHROMIUM, DIBS_CHROMEDRIVER (where they are).
 set -eu

@@ -54,14 +54,34 @@ def make_token(user_id):
     return call("POST", "api/tokens", {"userId": user_id, "expiresIn": 600})["token"]
 
 
-def claim(sale, user_id):
-    """Claims by REST, for somebody who has no browser here."""
-    headers = {"Idempotency-Key": str(uuid.uuid4())}
+def claim(sale, user_id, token=None):
+    """Claims by REST, for somebody who has no browser here. `token` is the pass, where the sale has a room."""
+    headers = {"Idempotency-Key": str(uuid.uuid4())} | ({"token": token} if token else {})
     return call("POST", f"api/sales/{sale['id']}/claims", {"userId": user_id}, make_token(user_id), headers)
 
 
 def truth(sale, user_id):
     return call("GET", f"api/sales/{sale['id']}/claims/{user_id}")
+
+
+def make_room(**limits):
+    """A room of its own for one test. Returns its id."""
+    room = unique("room")
+    call("POST", "api/rooms", {"id": room} | limits)
+    return room
+
+
+def join(room, user_id):
+    """Joins by REST, for somebody who has no browser here. Returns the pass, or None for who waits."""
+    return call("POST", "api/users/token", {"userId": user_id, "room": room})["token"]
+
+
+def standing(room, user_id):
+    return call("GET", f"api/users/{user_id}/token?room={room}")
+
+
+def leave(room, user_id):
+    call("DELETE", f"api/users/{user_id}/token?room={room}")
 
 
 def unique(name):

@@ -4,6 +4,7 @@ import sys
 
 import buyer_tests  # noqa: F401 (importing a module registers its tests)
 import library_tests  # noqa: F401
+import line_tests  # noqa: F401
 import operator_tests  # noqa: F401
 import presentation_tests  # noqa: F401
 from harness import run

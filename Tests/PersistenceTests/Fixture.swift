@@ -11,9 +11,9 @@ struct Fixture {
     let connectionString: String
     let store: Store
 
-    /// On the shared cluster, or on one of the test's own.
+    /// On the shared cluster, or on one of the test's own. The timeout is long: a busy machine is no outage.
     init(
-        on server: PostgresServer? = nil, timeout: Int64 = 5000, attempts: Int = 2, committers: Int = 2
+        on server: PostgresServer? = nil, timeout: Int64 = 30_000, attempts: Int = 2, committers: Int = 2
     ) async throws {
         if let server { self.server = server } else { self.server = try await PostgresServer.shared() }
         connectionString = try await self.server.makeDatabase()
@@ -23,6 +23,17 @@ struct Fixture {
                 requestTimeoutMilliseconds: timeout, commitAttempts: attempts), log: .none)
         store.start()
         _ = try await store.migrate()
+    }
+
+    /// Another store on the same database, connected, that waits for nothing longer than this.
+    func impatient(timeout: Int64) async throws -> Store {
+        let store = try Store(
+            StoreConfiguration(
+                connectionString: connectionString, poolSize: 1, committerConnections: 1,
+                requestTimeoutMilliseconds: timeout, commitAttempts: 2), log: .none)
+        store.start()
+        try await eventually("it is connected") { (try? await store.ping()) != nil }
+        return store
     }
 
     /// SQL as somebody would type it.

@@ -27,7 +27,7 @@ private struct Scene {
     }
 
     mutating func begin() -> Buyer.Action { buyer.begin(at: now, &tally) }
-    mutating func close(_ code: UInt16) -> Buyer.Action { buyer.closed(code, &tally) }
+    mutating func close(_ code: UInt16) -> Buyer.Action { buyer.closed(code, at: now, &tally) }
 
     mutating func reconnect(offset: Int64, recovered: Bool = true) -> Buyer.Action {
         _ = close(1006)
@@ -116,7 +116,7 @@ struct BuyerTests {
         }
         // A second error about the same claim is no second pause.
         #expect(scene.hear(#"{"type":"error","code":"\#(code)","message":"x"}"#) == .nothing)
-        #expect(scene.buyer.pauseEnded() == first)
+        #expect(scene.buyer.pauseEnded(at: scene.now, &scene.tally) == first)
         #expect(scene.buyer.isUnanswered && scene.tally.claims == 1)
         #expect(scene.tally.retries == [code: 2] && scene.tally.faults.isEmpty)
     }

@@ -56,11 +56,59 @@ struct CommandTests {
         }
     }
 
+    @Test func aRoom() {
+        let text =
+            "--room noon --max-active 5 --pass-seconds 6 --admit-per-minute 7 --grace-seconds 8 --ordering random "
+            + "--leave 10 --vanish 20 --return 30 --poll 40 --join-rate 2.5 --depart-after 0.5 "
+            + "--open-after 4"
+        var expected = LineOptions()
+        expected.room = "noon"
+        expected.maxActive = 5
+        expected.passSeconds = 6
+        expected.admitPerMinute = 7
+        expected.graceSeconds = 8
+        expected.ordering = "random"
+        expected.leave = 10
+        expected.vanish = 20
+        expected.comeBack = 30
+        expected.poll = 40
+        expected.joinRate = 2.5
+        expected.departAfter = 0.5
+        expected.openAfter = 4
+        #expect(options(text)?.line == expected)
+        expected = LineOptions()
+        expected.room = "main"
+        #expect(options("--room main")?.line == expected)
+        expected.claims = false
+        #expect(options("--no-claim --room=main")?.line == expected)
+    }
+
+    @Test func everyHundredAreMixedAlike() {
+        var line = LineOptions()
+        (line.leave, line.vanish, line.comeBack, line.poll) = (10, 20, 30, 15)
+        for start in [0, 100, 4700] {
+            let manners = (start..<start + 100).map(line.manner)
+            #expect(manners.count { $0 == .leaves } == 10)
+            #expect(manners.count { $0 == .vanishes } == 20)
+            #expect(manners.count { $0 == .returns } == 30)
+            #expect(manners.count { $0 == .polls } == 15)
+            // Of each kind about half on either of two instances.
+            let even = stride(from: 0, to: 100, by: 2).map { manners[$0] }
+            #expect(even.count { $0 == .returns } == 15)
+        }
+    }
+
     @Test func partOfARun() { #expect(Command(["--part"]) == .part) }
 
     @Test(arguments: [
         "--buyers", "--buyers x", "--buyers -1", "--buyers 1000001", "--buyers 0", "--rate 0", "--rate x", "--limit 0",
         "--instances ftp://a", "--instances ,", "--instances http://", "--sale x", "--sale 0", "--sale ,", "--frogs 3",
+        "--room", "--room ü", "--leave 10", "--no-claim", "--room r --rate 5", "--room r --echo",
+        "--room r --leave 101", "--room r --leave 50 --poll 51", "--room r --ordering lifo",
+        "--room r --max-active 0", "--room r --join-rate 0",
+        "--room r --depart-after -1", "--room r --no-claim --quantity 5", "--room r --no-claim --sale 5",
+        "--room r --sale 5 --open-after 3", "--room r --no-claim --open-after 3",
+        "--room r --no-claim --watchers 1", "--room r --return 1 --grace-seconds 0", "--room r --connect-only",
         "frogs", "--sale 3 --quantity 5", "--sale 3 --price 5", "--limit 2 --sale 3",
     ])
     func mistakes(text: String) {

@@ -24,6 +24,50 @@ struct FrameTests {
         #expect(frame(text) == Frame(kind: .result, id: 2, sale: "42", outcome: "sold_out", order: "17"))
     }
 
+    @Test func places() {
+        let text =
+            #"{"type":"rank","room":"r","rank":17,"waiting":90,"estimatedSeconds":1.5,"reachable":false,"seq":12}"#
+        #expect(
+            frame(text)
+                == Frame(kind: .rank, rank: 17, waiting: 90, estimatedSeconds: 1.5, reachable: false, seq: 12))
+        let joined =
+            #"{"type":"joined","room":"r","rank":1,"waiting":1,"estimatedSeconds":null,"provisional":true,"id":0}"#
+        #expect(frame(joined) == Frame(kind: .joined, id: 0, rank: 1, waiting: 1, provisional: true))
+    }
+
+    @Test func passes() {
+        let text =
+            #"{"type":"admitted","room":"r","token":"a-b","expiresAt":"1970-01-01T00:00:01.500Z","offset":3,"id":-1}"#
+        #expect(frame(text) == Frame(kind: .admitted, id: -1, offset: 3, token: "a-b", expiresAt: 1500))
+        #expect(frame(#"{"type":"expired","token":"a-b"}"#) == Frame(kind: .expired, token: "a-b"))
+        #expect(frame(#"{"type":"left","reason":"closed"}"#) == Frame(kind: .left, reason: "closed"))
+    }
+
+    @Test func answersOfREST() {
+        func answer(_ text: String) -> Frame? { Frame(answer: Array(text.utf8)) }
+        #expect(
+            answer(#"{"result":{"rank":3,"token":null,"status":"WAITING","refreshSeconds":2},"error":null}"#)
+                == Frame(status: "WAITING", rank: 3, refreshSeconds: 2))
+        #expect(answer(#"{"result":null,"error":{"code":"rejected","message":"no"}}"#)?.code == "rejected")
+        #expect(answer(#"{"result":"SUCCESS","error":null}"#) == Frame())
+        #expect(answer(#"{"result":{"rank":3,"error":null}"#) == nil)
+        #expect(answer(#"{"result":{"rank":3}x,"error":null}"#) == nil)
+        // Of a frame they are members like others.
+        #expect(frame(#"{"type":"sale","result":{"rank":3}}"#) == Frame(kind: .sale))
+    }
+
+    @Test(arguments: ["12", "\"12\"", "-12", "0", "999999999999999999", "9223372036854775807", "-0"])
+    func wholeNumbers(text: String) {
+        let digits = text.filter { $0 != "\"" }
+        #expect(frame(#"{"rank":\#(text)}"#)?.rank == Int64(digits))
+        #expect(frame(#"{"rank": \#(text) ,"seq":1}"#) == Frame(rank: Int64(digits), seq: 1))
+    }
+
+    @Test(arguments: ["12345678901234567890", "1.5", "x", "null", "true", "[1]", "{\"a\":1}"])
+    func noWholeNumbers(text: String) {
+        #expect(frame(#"{"rank":\#(text),"seq":1}"#) == Frame(seq: 1))
+    }
+
     @Test func nullIsNothing() {
         #expect(
             frame(#"{"type":"order","reason":null,"status":"confirmed"}"#) == Frame(kind: .order, status: "confirmed"))
@@ -58,13 +102,15 @@ struct FrameTests {
     /// What any prefix of a frame, or a frame with any byte changed, must not do is trap.
     @Test func hostile() {
         let text = Array(
-            #"{"type":"result","x":[{"y":"\u0041\n"}],"order":"42-17","offset":99999999999999999999}"#.utf8)
+            #"{"type":"result","x":[{"y":"\u0041\n"}],"result":{"rank":1},"estimatedSeconds":1.5,"offset":99999999999999999999}"#
+                .utf8)
         for end in text.indices { #expect(Frame(Array(text[..<end])) == nil) }
         for index in text.indices {
             for byte in UInt8.min...UInt8.max {
                 var changed = text
                 changed[index] = byte
                 _ = Frame(changed)
+                _ = Frame(answer: changed)
             }
         }
     }

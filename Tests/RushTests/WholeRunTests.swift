@@ -73,6 +73,43 @@ struct WholeRunTests {
         #expect((figures["watched"].integer ?? 0) >= 3)
     }
 
+    /// Some hundred, of every kind: whatever the machine's pace is, what is checked has to be true.
+    @Test @LoopActor func throughAWaitingRoom() async throws {
+        let place = try await Place()
+        let (figures, status) = try await run(
+            "--room noon --buyers 300 --quantity 90 --max-active 20 --pass-seconds 5 --grace-seconds 5 "
+                + "--leave 10 --vanish 10 --return 20 --poll 10 --depart-after 0 --processes 2 --instances \(place.urls)"
+        )
+        #expect(status == 0, "\(figures)")
+        #expect(figures["faults"] == [:] && figures["outcomes"]["accepted"] == 90)
+        let line = figures["line"]
+        #expect(line["joined"] == 300 && line["rejected"] == 0 && line["risen"] == 0 && line["lostPlaces"] == 0)
+        // Whoever was due to go may have been admitted before.
+        #expect((210...300).contains(line["admitted"].integer ?? 0))
+        #expect((1...30).contains(line["left"].integer ?? 0) && (1...30).contains(line["vanished"].integer ?? 0))
+        #expect((line["ranks"].integer ?? 0) > 0 && (line["polls"].integer ?? 0) > 0)
+        #expect((line["mostAtOnce"].integer ?? 99) <= 20)
+    }
+
+    @Test @LoopActor func inTheOrderOfJoiningAndToTheEndOfThePass() async throws {
+        let place = try await Place()
+        let (figures, status) = try await run(
+            "--room quiet --no-claim --buyers 120 --max-active 40 --pass-seconds 1 --join-rate 400 "
+                + "--instances \(place.urls)")
+        #expect(status == 0, "\(figures)")
+        #expect(figures["line"]["admitted"] == 120 && figures["line"]["expired"] == 120 && figures["sales"] == [])
+    }
+
+    @Test @LoopActor func aRoomThatLetsNobodyIn() async throws {
+        let place = try await Place()
+        let (figures, status) = try await run(
+            "--room shut --ordering reject --no-claim --buyers 20 --poll 50 --instances \(place.urls)")
+        #expect(status == 0, "\(figures)")
+        #expect(figures["line"]["rejected"] == 20 && figures["line"]["joined"] == 0)
+        // The room is there now, and is another one.
+        #expect(try await rush("--room shut --ordering fifo --instances \(place.urls)").waitForExit().status == 1)
+    }
+
     @Test @LoopActor func aServerThatIsGoneIsNoSuccess() async throws {
         let place = try await Place()
         let program = try rush("--buyers 40 --quantity 40 --rate 4 --timeout 6 --instances \(place.urls)")

@@ -1,4 +1,5 @@
 import EventLoop
+import Foundation
 import Glibc
 import Synchronization
 
@@ -272,10 +273,13 @@ public final class PostgresServer: Sendable {
         fclose(file)
     }
 
-    /// Does blocking work without holding up tests or the loop.
+    /// Does blocking work on a thread of its own: it holds up neither tests nor the loop, nor the few threads on which
+    /// the loop resolves names for whoever is being tested.
     private static func blocking<Success: Sendable>(
         _ work: @escaping @Sendable () throws -> Success
     ) async throws -> Success {
-        try await EventLoop.offload(work)
+        try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(with: Result { try work() }) }
+        }
     }
 }

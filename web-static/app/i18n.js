@@ -102,6 +102,14 @@ export function countdown(ms) {
   return hours > 0 ? `${two(hours)}:${clock}` : clock;
 }
 
+/** @param {number} seconds how long something takes, as precisely as one can know: `About 3 minutes` */
+export function roughly(seconds) {
+  const minutes = Math.round(seconds / 60);
+  if (seconds < 45) return t("roughly.moment");
+  if (minutes < 90) return t("roughly.minutes", { n: minutes <= 20 ? Math.max(1, minutes) : Math.round(minutes / 5) * 5 });
+  return t("roughly.hours", { n: Math.round(minutes / 30) / 2 });
+}
+
 /** The words for a code of the contract, or the code itself where there are none. */
 export function tCode(group, code) {
   const key = `${group}.${code}`;

@@ -3,6 +3,7 @@ import { refresh } from "./dom.js";
 import { language } from "./i18n.js";
 import { frame } from "./parts/frame.js";
 import { Router } from "./router.js";
+import { line } from "./stores/line.js";
 import { live } from "./stores/live.js";
 import { sales } from "./stores/sales.js";
 import { session } from "./stores/session.js";
@@ -20,6 +21,7 @@ language.listen(refreshAll);
 session.listen(refreshAll);
 live.listen(refreshAll);
 sales.listen(() => router.retitle());
+line.listen(() => router.retitle());
 onSystemTheme(refreshAll);
 
 live.follow();

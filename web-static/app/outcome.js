@@ -1,9 +1,10 @@
 /**
  * What a buyer sees for one sale, told from what is known: pure, so that every case stands in one place.
  *
- * @typedef {"signIn" | "wait" | "claim" | "asking" | "again" | "none"} Action what the one button does
+ * @typedef {"signIn" | "wait" | "claim" | "asking" | "again" | "join" | "line" | "none"} Action what the one button does;
+ *   `line`: there is none, as the buyer waits
  * @typedef {object} Outcome
- * @property {"quiet" | "good" | "bad" | "unknown"} tone
+ * @property {"quiet" | "good" | "bad" | "unknown" | "turn"} tone
  * @property {string} headline a key of `strings.js`
  * @property {Record<string, string | number>} [values]
  * @property {string} [detail] a key of `strings.js`
@@ -24,9 +25,16 @@ export function holdsTicket(order) {
  * @param {import("./stores/sales.js").Sale["status"]} status by the server's clock
  * @param {import("./stores/claims.js").Claim} claim
  * @param {boolean} isSignedIn
+ * @param {import("../places.js").Place} place where the buyer stands in the sale's waiting room
  * @returns {Outcome}
  */
-export function outcomeOf(sale, status, claim, isSignedIn) {
+export function outcomeOf(sale, status, claim, isSignedIn, place) {
+  const outcome = withoutRoom(sale, status, claim, isSignedIn);
+  return sale.room && isSignedIn ? inRoom(outcome, status, claim, place) : outcome;
+}
+
+/** @returns {Outcome} */
+function withoutRoom(sale, status, claim, isSignedIn) {
   const order = shownOrder(claim);
   if (!isSignedIn) return { tone: "quiet", headline: `sale.headline.${status}`, order: null, action: "signIn" };
   if (claim.isAsking) return asking(claim, order);
@@ -78,4 +86,31 @@ function had(sale, status, { orders }, order) {
       return { tone: "quiet", headline: "outcome.cancelled", detail: "outcome.cancelledDetail", order,
         action: status === "open" ? "again" : "wait" };
   }
+}
+
+/**
+ * The same where a pass is needed. What is undecided is asked again with or without one: it may have been accepted.
+ * @returns {Outcome}
+ */
+function inRoom(outcome, status, { isLoaded, refusal }, place) {
+  const mayBuy = ["claim", "again", "wait"].includes(outcome.action) && outcome.tone !== "unknown";
+  if (!mayBuy || status === "closed" || status === "cancelled") return outcome;
+  if (!isLoaded && place.state === "out") return { ...outcome, action: "wait" };
+  const isPlain = outcome.order === null && !refusal;
+  switch (place.state) {
+    case "admitted":
+      if (status === "scheduled" && isPlain) return { ...outcome, headline: "line.early" };
+      if (status !== "open" || !isPlain) return outcome;
+      return { ...outcome, tone: "turn", headline: "line.turnNow", detail: "line.turnAfter" };
+    case "out":
+      return { ...outcome, action: "join", ...(isPlain || place.reason ? outside(status, place) : {}) };
+    default:
+      return { ...outcome, action: "line" };
+  }
+}
+
+function outside(status, { reason }) {
+  if (!reason) return { headline: `line.before.${status}`, detail: "line.beforeDetail" };
+  const tone = reason === "left" ? "quiet" : "bad";
+  return { tone, headline: `line.out.${reason}`, detail: `line.outDetail.${reason}`, values: { code: reason } };
 }

@@ -1,6 +1,7 @@
 /** Shows the view that the part of the address after `#` names. */
 import { refresh } from "./dom.js";
 import { t } from "./i18n.js";
+import { tabTitle } from "./parts/tab-title.js";
 import { session } from "./stores/session.js";
 import { adminKeyView, notFoundView, views } from "./views.js";
 
@@ -24,7 +25,7 @@ export class Router {
   }
 
   retitle() {
-    if (this.#view) document.title = `${this.#view.title()} · ${t("app.name")}`;
+    if (this.#view) document.title = `${tabTitle(this.#view.title())} · ${t("app.name")}`;
   }
 
   async #route(moveFocus) {

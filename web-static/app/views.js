@@ -15,6 +15,8 @@ export const views = [
     [/^\/admin\/statistics$/, () => import("./views/admin/statistics.js")],
     [/^\/admin\/failed$/, () => import("./views/admin/failed.js")],
     [/^\/admin\/audit$/, () => import("./views/admin/audit.js")],
+    [/^\/admin\/rooms$/, () => import("./views/admin/rooms.js")],
+    [/^\/admin\/room\/([^/]+)$/, () => import("./views/admin/room.js")],
     [/^\/admin\/points$/, () => import("./views/admin/points.js")],
   ]),
   ...operators("rush", [[/^\/rush$/, () => import("./views/rush.js")]]),

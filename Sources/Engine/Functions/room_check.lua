@@ -11,22 +11,33 @@ local function check(keys, args)
         local client = args[index]
         local token, issued, expires, seen = pass_of(redis.call('HGET', room.passes_key, client))
         local lease, letter = tonumber(args[at]), '0'
-        local is_shown = token and token == args[index + 1]
-        if is_shown and lease == 0 then
-            redis.call('ZADD', room.active_key, 'XX', decimal(expires), client)
-        elseif is_shown and expires > room.now then
-            letter = '1'
-            if expires < room.now + lease then
-                redis.call('ZADD', room.active_key, 'GT', decimal(room.now + lease), client)
-                letter = '2'
+        if token == args[index + 1] then
+            -- 0: its client was never seen; else one more than the claims for which the place is kept. One that nobody
+            -- ends stays counted: then the place is kept until its lease is over, as for one that is not decided yet.
+            local old = tonumber(seen)
+            local new = old
+            if lease == 0 then
+                new = math.max(math.min(old, 1), old - 1)
+                if new < 2 then
+                    redis.call('ZADD', room.active_key, 'XX', decimal(expires), client)
+                    -- Its place falls free now, and schedulers have to know.
+                    if expires <= room.now then room.moved = true end
+                end
+            elseif expires > room.now then
+                letter, new = '1', math.max(old, 1)
+                if expires < room.now + lease then
+                    redis.call('ZADD', room.active_key, 'GT', decimal(room.now + lease), client)
+                    letter, new = '2', math.min(new + 1, 9)
+                end
             end
-            if seen == '0' then
+            if new ~= old then
                 redis.call('HSET', room.passes_key, client,
-                    token .. ' ' .. decimal(issued) .. ' ' .. decimal(expires) .. ' 1')
+                    token .. ' ' .. decimal(issued) .. ' ' .. decimal(expires) .. ' ' .. decimal(new))
             end
         end
         letters[#letters + 1] = letter
     end
+    if room.moved then close_room(room) end
     return table.concat(letters)
 end
 

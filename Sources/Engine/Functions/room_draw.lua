@@ -6,6 +6,7 @@
 --       r offset count  read: clients, without blanks       Reply { 1, clients }
 --       w position clients  write, from that position on (from 1)
 --                                                           Reply { 1 }
+--       a               abandon                             Reply { 1 }
 --       k               keep the token                      Reply { 1 }
 --       e count         end: swap the lines                 Reply { 1, summary } or { 0 }
 -- Any step without the token: { 0 }.
@@ -17,8 +18,12 @@ local function draw(keys, args)
     local token, step = args[at], args[at + 1]
     local drawing_at = tonumber(redis.call('HGET', room.state_key, 'drawing_at') or '0')
     if step == 'b' then
-        if room.ordering ~= 'random' or room.drawn == 1 or room.opens == 0 or room.opens > room.now then return { 0 } end
-        if room.drawing ~= '' and room.now - drawing_at < PATIENCE then return { 0 } end
+        if room.drawing ~= '' then
+            -- Brought to its end even if the ordering is another by now: until then nobody can join.
+            if room.now - drawing_at < PATIENCE then return { 0 } end
+        elseif room.ordering ~= 'random' or room.drawn == 1 or room.opens == 0 or room.opens > room.now then
+            return { 0 }
+        end
         redis.call('DEL', room.drawn_key)
         change(room, 'drawing', token)
     elseif room.drawing ~= token then
@@ -38,6 +43,11 @@ local function draw(keys, args)
         end
         return { 1, clients }
     elseif step == 'k' then
+        return { 1 }
+    elseif step == 'a' then
+        redis.call('DEL', room.drawn_key)
+        change(room, 'drawing', '')
+        close_room(room)
         return { 1 }
     elseif step == 'w' then
         local first = tonumber(args[at + 2])

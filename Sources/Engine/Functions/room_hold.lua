@@ -1,8 +1,7 @@
 -- dibs_room_hold: a gateway has connections of clients that wait: it holds their places from now on.
 --
 -- ARGV  … the gateway's number, clients
--- Reply { summary, then one word a client: w<number>:<rank> | p<token>:<expires>
---         | f it left, was sent home, or its pass has ended | n none of these: it may join anew }
+-- Reply { summary, then one word a client: w<number>:<rank> | p<token>:<expires> | f finished | n never seen }
 local function hold(keys, args)
     local room, at = open_room(keys, args)
     if not room then return '?' end
@@ -20,13 +19,16 @@ local function hold(keys, args)
             set_presence(room, number, HELD + holder)
             word = 'w' .. numbers[client] .. ':' .. decimal(rank(room, number))
         elseif passes[client] then
-            local token, _, expires = pass_of(passes[client])
-            word = 'p' .. token .. ':' .. decimal(expires)
-        else
-            local finished = redis.call('ZSCORE', room.finished_key, client)
-            if finished and tonumber(finished) % 1 == 0 or redis.call('HEXISTS', room.cleared_key, client) == 1 then
-                word = 'f'
+            local token, issued, expires, seen = pass_of(passes[client])
+            -- It was admitted while nobody held its place: its connection shows that it is there.
+            if seen == '0' then
+                redis.call('HSET', room.passes_key, client,
+                    token .. ' ' .. decimal(issued) .. ' ' .. decimal(expires) .. ' 1')
             end
+            word = 'p' .. token .. ':' .. decimal(expires)
+        elseif redis.call('ZSCORE', room.finished_key, client)
+            or redis.call('HEXISTS', room.cleared_key, client) == 1 then
+            word = 'f'
         end
         reply[#reply + 1] = word
     end

@@ -6,7 +6,8 @@
 local function join(keys, args)
     local room, at = open_room(keys, args)
     if not room then return '?' end
-    if room.drawing ~= '' then return 'D' end
+    -- Who comes after the opening is not drawn, but queues behind those who are.
+    if room.drawing ~= '' or awaits_draw(room) and room.opens <= room.now then return 'D' end
     -- What ran out before must not be found alive.
     expire(room)
     local clients, holders = {}, {}

@@ -31,7 +31,7 @@ local ROOM_WORDS = 2
 local ROOM_FIELDS = {
     'ordering', 'drawing', 'max', 'pass', 'minute', 'grace', 'version', 'opens', 'live', 'drawn', 'born', 'origin',
     'head', 'next', 'event', 'tat', 'peak', 'pace', 'losses', 'pace_at', 'pace_from', 'paced', 'joined', 'admitted',
-    'left', 'vanished', 'expired', 'noshow', 'spent', 'closed',
+    'left', 'vanished', 'expired', 'noshow', 'spent', 'closed', 'ticked', 'sales_version',
 }
 
 -- A number in the form that it is stored in.
@@ -76,6 +76,25 @@ local function add(room, name, by)
     change(room, name, room[name] + by)
 end
 
+-- Whether lots have to be drawn before anybody is admitted.
+local function awaits_draw(room)
+    return room.ordering == 'random' and room.drawn == 0 and room.opens > 0
+end
+
+-- Whether nobody is admitted now, however many places are free.
+local function is_held(room)
+    if room.drawing ~= '' or room.ordering == 'reject' then return true end
+    return room.ordering ~= 'passthrough' and (room.opens > room.now or awaits_draw(room))
+end
+
+-- The interval of the pace in ms, 0 where nothing but the cap limits admissions, and from when on it allows the next.
+local function pacing(room)
+    if room.minute == 0 or room.ordering == 'passthrough' then return 0, 0 end
+    local interval = 60000 / room.minute
+    -- Never further ahead than one interval: the limit may have been lower before, or the clock gone back.
+    return interval, math.min(room.tat, room.now + interval)
+end
+
 -- The next moment at which something happens by the clock alone; 0 when there is none.
 local function due(room)
     local soonest = 0
@@ -89,25 +108,28 @@ local function due(room)
     first(room.active_key, 0)
     first(room.outbox_key, UNTOLD)
     if room.drawing == '' then first(room.blocks_key, 0) end
-    if room.opens > room.now then
-        if room.ordering ~= 'passthrough' then take(room.opens) end
-    end
-    if room.waiting > 0 and room.active < room.max and room.drawing == '' and room.ordering ~= 'reject' then
-        local is_open = room.opens <= room.now and (room.ordering ~= 'random' or room.drawn == 1 or room.opens == 0)
-        if room.ordering == 'passthrough' or is_open then take(math.max(room.now, math.ceil(room.tat))) end
+    if room.opens > room.now and room.ordering ~= 'passthrough' then take(room.opens) end
+    if room.waiting > 0 and room.active < room.max and not is_held(room) then
+        local _, tat = pacing(room)
+        take(math.max(room.now, math.ceil(tat)))
     end
     return soonest
 end
 
--- `event head next waiting active due now pace losses pace_at pace_from paced max minute flags`; flags: d lots are to
--- be drawn, p the order is provisional, - none.
+-- `event head next waiting active due now pace losses pace_at pace_from paced max minute grace flag`; flag: d lots are to
+-- be drawn now, p the order is provisional, h nobody is admitted for now, - none.
 local function summary(room)
-    local is_provisional = room.ordering == 'random' and room.drawn == 0 and room.opens > 0
-    local flags = '-'
-    if is_provisional then flags = room.opens <= room.now and 'd' or 'p' end
+    local flag = '-'
+    if room.drawing ~= '' then
+        flag = 'd'
+    elseif awaits_draw(room) then
+        flag = room.opens <= room.now and 'd' or 'p'
+    elseif is_held(room) then
+        flag = 'h'
+    end
     local words = {
         room.event, room.head, room.next, room.waiting, room.active, due(room), room.now, room.pace, room.losses,
-        room.pace_at, room.pace_from, room.paced, room.max, room.minute, room.grace, flags,
+        room.pace_at, room.pace_from, room.paced, room.max, room.minute, room.grace, flag,
     }
     for index, word in ipairs(words) do words[index] = written(word) end
     return table.concat(words, ' ')
@@ -243,13 +265,10 @@ local function keep(room, number, holder)
     end
 end
 
--- Remembers clients that are done. Those who only showed no sign of life for too long have half a millisecond more: a
--- gateway that has their connections may let them join anew, but nobody who left or used up a pass.
-local function finish(room, clients, have_vanished)
-    local moment = decimal(room.now) .. (have_vanished and '.5' or '')
+local function finish(room, clients)
     local list = {}
     for _, client in ipairs(clients) do
-        list[#list + 1] = moment
+        list[#list + 1] = decimal(room.now)
         list[#list + 1] = client
     end
     call_with('ZADD', room.finished_key, list)
@@ -269,7 +288,8 @@ local function depart(room, client, number, counter)
     add(room, counter, 1)
 end
 
--- The pass of a client: token, issued, expires, seen; nil when it has none.
+-- The pass of a client: token, issued, expires, seen; nil when it has none. Seen is '0' when the client never was, else
+-- one more than the claims that are being decided by it in its last seconds.
 local function pass_of(text)
     if not text then return nil end
     local token, issued, expires, seen = string.match(text, '^(%S+) (%d+) (%d+) (%d)$')
@@ -351,26 +371,22 @@ local function sweep(room)
         end
     end
     if #finished > 0 then
-        finish(room, finished, true)
+        finish(room, finished)
         measure(room, 0, #finished)
     end
 end
 
 -- How many may be admitted now, by the cap, the opening and the pace; and the pace's interval in ms and its clock.
 local function allowance(room)
-    if room.drawing ~= '' or room.ordering == 'reject' then return 0 end
-    local is_passthrough = room.ordering == 'passthrough'
-    if not is_passthrough then
-        if room.opens > room.now then return 0 end
-        if room.ordering == 'random' and room.drawn == 0 and room.opens > 0 then return 0 end
-    end
+    if is_held(room) then return 0 end
     local allowed = math.min(room.max - room.active, room.waiting, room.passes_left)
     if allowed <= 0 then return 0 end
-    if room.minute == 0 or is_passthrough then return allowed, 0, room.tat end
+    local interval, tat = pacing(room)
+    if interval == 0 then return allowed, 0, room.tat end
     -- The generic cell rate algorithm (ITU-T I.371). A scheduler looks every some ms only: where the interval is
     -- shorter than a grain, what it missed within one is made up for.
-    local interval = 60000 / room.minute
-    local tat = math.max(room.tat, room.now - math.max(0, GRAIN - interval))
+    if tat < room.tat then change(room, 'tat', tat) end
+    tat = math.max(tat, room.now - math.max(0, GRAIN - interval))
     if tat > room.now then return 0 end
     return math.min(allowed, math.floor((room.now - tat) / interval) + 1), interval, tat
 end
@@ -381,15 +397,27 @@ local function admit(room)
     if allowed == 0 then return end
     local before = room.head
     local head, clients, numbers = room.head, {}, {}
+    local has_blanks = redis.call('EXISTS', room.gone_key) == 1
     while #clients < allowed do
-        local names = redis.call('LPOP', room.line_key, math.min(CHUNK, allowed - #clients))
+        local run = allowed - #clients
+        if has_blanks then
+            -- Those who left out of turn are passed over all at once, however many there are.
+            local at = head - room.origin
+            local live = redis.call('BITPOS', room.gone_key, 0, at, -1, 'BIT')
+            if live < 0 then live = math.max(at, redis.call('STRLEN', room.gone_key) * 8) end
+            if live > at then
+                redis.call('LTRIM', room.line_key, live - at, -1)
+                head = head + live - at
+            end
+            local blank = redis.call('BITPOS', room.gone_key, 1, live, -1, 'BIT')
+            if blank >= 0 then run = math.min(run, blank - live) end
+        end
+        local names = redis.call('LPOP', room.line_key, math.min(CHUNK, run))
         if not names then break end
         for _, client in ipairs(names) do
             head = head + 1
-            if redis.call('GETBIT', room.gone_key, head - room.origin - 1) == 0 then
-                clients[#clients + 1] = client
-                numbers[#numbers + 1] = head
-            end
+            clients[#clients + 1] = client
+            numbers[#numbers + 1] = head
         end
     end
     change(room, 'head', head)
@@ -430,7 +458,7 @@ local function admit(room)
     -- Places that are filled for the first time say nothing of how fast places fall free.
     local fresh = math.max(0, room.active - room.peak)
     if fresh > 0 then change(room, 'peak', room.active) end
-    if room.minute > 0 then
+    if interval > 0 then
         if waited > 0 then measure(room, waited, 0) end
     else
         if fresh > 0 then measure_anew(room) end
@@ -446,6 +474,7 @@ local function proceed(room)
     if not room.had_line and room.waiting > 0 then
         measure_anew(room)
         change(room, 'peak', room.active)
+        change(room, 'ticked', room.now)
     end
     return close_room(room)
 end

@@ -201,10 +201,3 @@ public final class Subscription {
         end = nil
     }
 }
-
-extension Array {
-    /// The elements in order, in slices of at most `length`.
-    func chunks(of length: Int) -> [ArraySlice<Element>] {
-        stride(from: 0, to: count, by: length).map { self[$0..<Swift.min($0 + length, count)] }
-    }
-}

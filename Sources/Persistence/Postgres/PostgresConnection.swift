@@ -191,6 +191,10 @@ final class PostgresConnection {
 
     private func checkDeadlines() {
         nextDeadline = .max
+        // The loop looks at timers before it looks at sockets: after a long turn, answers may be there that nobody read.
+        guard PQconsumeInput(connection) == 1 else { return closeForError() }
+        receive()
+        guard isReady else { return }
         guard let earliest = inFlight.map(\.deadline).min() else { return }
         if earliest <= EventLoop.monotonicMilliseconds { return close("no answer in time") }
         watchDeadline(earliest)

@@ -11,8 +11,13 @@ struct OutgoingFrames: Sendable {
 
     func claim(_ claim: Buyer.Claim) -> String {
         let type = echo ? #""result","outcome":"sold_out""# : #""claim""#
-        return #"{"type":\#(type),"sale":\#(claim.sale),"key":"\#(claim.key)","id":\#(claim.number)}"#
+        let pass = claim.pass.map { #","token":"\#($0)""# } ?? ""
+        return #"{"type":\#(type),"sale":\#(claim.sale),"key":"\#(claim.key)"\#(pass),"id":\#(claim.number)}"#
     }
+
+    func join(_ room: String) -> String { #"{"type":"join","room":"\#(room)","id":\#(Buyer.joinID)}"# }
+
+    func leave(_ room: String) -> String { #"{"type":"leave","room":"\#(room)","id":\#(Buyer.leaveID)}"# }
 
     func watch(sale: String) -> String { #"{"type":"\#(echo ? "sale" : "watch")","sale":\#(sale)}"# }
 }

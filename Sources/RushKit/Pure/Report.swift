@@ -9,6 +9,8 @@ struct Report: Equatable, Sendable, Codable {
     let truths: [SaleTruth]
     let tally: Tally
     let verdict: Verdict
+    /// The waiting room that all went through.
+    var line: LineTruth?
 }
 
 extension Report {
@@ -19,7 +21,7 @@ extension Report {
     /// Frames a second to watchers, from the first to the last.
     var watchedPerSecond: Double? { rate(tally.watched, tally.firstWatchedAt, tally.lastWatchedAt) }
 
-    private func rate(_ number: Int, _ from: UInt64?, _ to: UInt64?) -> Double? {
+    func rate(_ number: Int, _ from: UInt64?, _ to: UInt64?) -> Double? {
         guard let from, let to, to > from, number > 0 else { return nil }
         return Double(number) / (Double(to - from) / 1e9)
     }
@@ -40,6 +42,7 @@ extension Report {
             lines.append(row("claim to result", quantiles(tally.toResult), ""))
             lines.append(row("claim to confirmed", quantiles(tally.toConfirmed), ""))
         }
+        if let line { lines += text(of: line) }
         lines.append("")
         lines.append(row("outcomes", listed(tally.outcomes), ""))
         lines.append(row("retries", listed(tally.retries), ""))
@@ -56,13 +59,7 @@ extension Report {
 
     /// For programs: the rates and latencies, counts, checks and sales.
     func json() throws -> Data {
-        func milliseconds(_ histogram: Histogram) -> [String: Double] {
-            var values: [String: Double] = [:]
-            for (name, fraction) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1)] {
-                values[name] = histogram.quantile(fraction).map { Double($0) / 1e6 }
-            }
-            return values
-        }
+        func milliseconds(_ histogram: Histogram) -> [String: Double] { histogram.quantiles(per: 1e6) }
         let summary = Summary(
             holds: verdict.holds, buyers: buyers, watchers: watchers, instances: instances, processes: processes,
             decidedPerSecond: decidedPerSecond, connectedPerSecond: connectedPerSecond,
@@ -71,7 +68,8 @@ extension Report {
             outcomes: tally.outcomes, retries: tally.retries, reconnects: tally.reconnects,
             failedConnects: tally.failedConnects, unrecovered: tally.unrecovered, watched: tally.watched,
             faults: tally.faults, generatorProcessorMs: Double(tally.processorTime) / 1e6,
-            latestClaimMs: Double(tally.latestClaim) / 1e6, checks: verdict.checks, sales: truths)
+            latestClaimMs: Double(tally.latestClaim) / 1e6, checks: verdict.checks, sales: truths,
+            line: line.map { LineSummary(tally.line, $0) })
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
         return try encoder.encode(summary)
@@ -89,16 +87,19 @@ extension Report {
         let generatorProcessorMs, latestClaimMs: Double
         let checks: [Check]
         let sales: [SaleTruth]
+        let line: LineSummary?
     }
 
     private var headline: String {
-        var sale = truths.isEmpty ? "an echo" : "\(truths.count) sales"
+        var sale = truths.isEmpty ? (line == nil ? "an echo" : "no sale") : "\(truths.count) sales"
         if truths.count == 1 {
             let left = "\(grouped(Int(truths[0].leftBefore))) of \(grouped(Int(truths[0].quantity)))"
             sale = "sale \(truths[0].sale) with \(left) left"
         }
         let watching = watchers == 0 ? "" : ", \(grouped(watchers)) watchers"
-        return "\(grouped(buyers)) buyers\(watching), \(sale), \(instances) instance\(instances == 1 ? "" : "s"), "
+        let room = line.map { ", \($0.words)" } ?? ""
+        return "\(grouped(buyers)) buyers\(watching), \(sale)\(room), "
+            + "\(instances) instance\(instances == 1 ? "" : "s"), "
             + "\(processes) generator process\(processes == 1 ? "" : "es")"
     }
 
@@ -108,22 +109,22 @@ extension Report {
             + "\(Report.duration(tally.processorTime)) of processor time in the generator"
     }
 
-    private func quantiles(_ histogram: Histogram) -> String {
+    func quantiles(_ histogram: Histogram) -> String {
         [0.5, 0.9, 0.99, 1].map { pad(histogram.quantile($0).map(Report.duration) ?? "-", 11) }.joined()
     }
 
-    private func listed(_ counts: [String: Int]) -> String {
+    func listed(_ counts: [String: Int]) -> String {
         guard !counts.isEmpty else { return "0" }
         return counts.sorted { $0.key < $1.key }.map { "\(grouped($0.value)) \($0.key)" }.joined(separator: ", ")
     }
 
-    private func row(_ name: String, _ value: String, _ more: String) -> String {
+    func row(_ name: String, _ value: String, _ more: String) -> String {
         let name = name + String(repeating: " ", count: max(0, 20 - name.count))
         return name + value + (more.isEmpty ? "" : "   (\(more))")
     }
 
     /// To the right of `width` columns.
-    private func pad(_ text: String, _ width: Int) -> String {
+    func pad(_ text: String, _ width: Int) -> String {
         String(repeating: " ", count: max(0, width - text.count)) + text
     }
 

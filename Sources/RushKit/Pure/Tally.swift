@@ -35,6 +35,8 @@ struct Tally: Equatable, Sendable, Codable {
     var toConfirmed = Histogram()
     /// Orders of which the end was told.
     var settled = 0
+    /// Orders that were confirmed.
+    var confirmed = 0
     /// Nanoseconds of the system's monotonic clock, the same in all processes of a machine.
     var firstClaimAt: UInt64?
     /// When the last answer came.
@@ -55,6 +57,8 @@ struct Tally: Equatable, Sendable, Codable {
     var lastWatchedAt: UInt64?
     /// Processor time that the generator took from the first claim on, in nanoseconds.
     var processorTime: UInt64 = 0
+    /// What was told of places in a line.
+    var line = LineTally()
     /// Who has not been answered at the end; some of them.
     var waiting: [String] = []
 
@@ -81,6 +85,7 @@ struct Tally: Equatable, Sendable, Codable {
         toResult.add(other.toResult)
         toConfirmed.add(other.toConfirmed)
         settled += other.settled
+        confirmed += other.confirmed
         firstClaimAt = earlier(firstClaimAt, other.firstClaimAt)
         lastResultAt = later(lastResultAt, other.lastResultAt)
         lastSettledAt = later(lastSettledAt, other.lastSettledAt)
@@ -91,16 +96,17 @@ struct Tally: Equatable, Sendable, Codable {
         firstWatchedAt = earlier(firstWatchedAt, other.firstWatchedAt)
         lastWatchedAt = later(lastWatchedAt, other.lastWatchedAt)
         processorTime += other.processorTime
+        line.add(other.line)
         waiting += other.waiting
     }
 }
 
-private func earlier(_ one: UInt64?, _ other: UInt64?) -> UInt64? {
+func earlier(_ one: UInt64?, _ other: UInt64?) -> UInt64? {
     guard let one, let other else { return one ?? other }
     return min(one, other)
 }
 
-private func later(_ one: UInt64?, _ other: UInt64?) -> UInt64? {
+func later(_ one: UInt64?, _ other: UInt64?) -> UInt64? {
     guard let one, let other else { return one ?? other }
     return max(one, other)
 }

@@ -33,11 +33,28 @@ struct Verdict: Equatable, Sendable, Codable {
 }
 
 extension Verdict {
+    /// Judges a run through a waiting room, in which whoever was admitted made `claims` claims; 0: held the pass.
+    /// - Parameter cutAt: when time was up before all was over.
+    init(_ tally: Tally, claims: Int, truths: [SaleTruth], line: LineTruth, cutAt: UInt64?) {
+        let ofLine = Verdict.line(tally, line, claims: claims > 0, cutAt: cutAt)
+        guard claims > 0 else {
+            checks = [Verdict.faultless(tally)] + ofLine
+            return
+        }
+        // Each claims all of its claims, unless time was up.
+        let claimants = tally.claims / claims
+        checks = ofLine + Verdict(tally, buyers: claimants, claims: claims, expected: tally.claims, truths).checks
+    }
+
     /// Judges a run of `buyers` buyers with `claims` claims each.
     init(_ tally: Tally, buyers: Int, claims: Int, truths: [SaleTruth]) {
+        self.init(tally, buyers: buyers, claims: claims, expected: buyers * claims, truths)
+    }
+
+    private init(_ tally: Tally, buyers: Int, claims: Int, expected: Int, _ truths: [SaleTruth]) {
         let orders = Dictionary(grouping: tally.orders, by: \.sale)
         var checks = [
-            Verdict.answered(tally, buyers * claims), Verdict.settled(tally), Verdict.faultless(tally),
+            Verdict.answered(tally, expected), Verdict.settled(tally), Verdict.faultless(tally),
             Verdict.distinctOrders(tally.orders),
             Verdict.distinctTickets(orders, truths),
             Verdict.withinLimit(orders, truths),

@@ -99,6 +99,13 @@ final class Crew {
         try await all(within: seconds) { $0.isSettled }
     }
 
+    /// Lets all finish what is on its way, for a while.
+    func windDown() async throws {
+        for member in members { member.isSettled = false }
+        say(.windDown)
+        _ = try await all(within: 10) { $0.isSettled }
+    }
+
     /// Tells all to stop, and gives back everything they were told.
     func finish() async throws -> Tally {
         say(.stop)

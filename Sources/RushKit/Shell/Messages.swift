@@ -12,13 +12,19 @@ struct Job: Codable, Sendable {
     let key: String
     /// Points that each buyer needs; 0: none.
     let points: Int64
+    /// How many a client may have of each sale.
+    let limits: [Int64]
+    /// The waiting room that all go through.
+    let line: LineTruth?
 }
 
 /// What the whole says to a part after its job.
 enum Instruction: Codable, Sendable {
     /// Everybody is connected: claims begin at this moment of the monotonic clock, in nanoseconds.
     case go(at: UInt64)
-    /// Time is up: report.
+    /// Time is up: nothing new is claimed; what is on its way is waited for.
+    case windDown
+    /// All is over: report.
     case stop
 }
 

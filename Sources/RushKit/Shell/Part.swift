@@ -11,21 +11,31 @@ public final class Part {
     var tally = Tally()
     private var channel: LineChannel?
     private var job: Job?
-    private var clients: [Client] = []
+    /// In the order in which they begin.
+    private var clients: [any Participant] = []
     private var issuer: TokenIssuer?
     private var api: ServerAPI?
     /// What the clients say.
     private(set) var frames = OutgoingFrames(echo: false)
     private var tokens: [Int: String] = [:]
-    private var unprepared: ArraySlice<Client> = []
+    private var unprepared: ArraySlice<any Participant> = []
 
     /// Clients that want a connection, and how many are being opened: a server's backlog is not without end.
     private var wanting: [Client] = []
     private var opening = 0
     private static let mostOpening = 64
 
+    /// Requests that wait for their turn, and how many are out.
+    private var asking: [@LoopActor () async -> Void] = []
+    private var nextToAsk = 0
+    private var asked = 0
+    private static let mostAsked = 128
+    /// How many clients have a connection, as opposed to asking.
+    private var connections = 0
+
     private let progressTimer = LoopTimer()
     private let claimTimer = LoopTimer()
+    private let windTimer = LoopTimer()
     /// The next buyer that is to make its first claim.
     private var nextToBegin = 0
     private var startsAt: UInt64?
@@ -59,6 +69,7 @@ public final class Part {
             }
             switch try JSONDecoder().decode(Instruction.self, from: Data(line)) {
             case .go(let moment): go(at: moment)
+            case .windDown: windDown()
             case .stop: stop()
             }
         } catch {
@@ -73,13 +84,7 @@ public final class Part {
         frames = OutgoingFrames(echo: options.echo)
         issuer = job.secret.map { TokenIssuer(secret: $0) }
         api = ServerAPI(instances: options.instances, key: job.key)
-        let buying = Buyer.Plan(run: job.run, sales: job.sales, claims: options.claims)
-        let watching = Buyer.Plan(run: job.run, sales: job.sales, claims: 0)
-        for index in stride(from: job.part, to: options.clients, by: job.parts) {
-            let buys = index < options.buyers
-            clients.append(Client(Buyer(index: index, plan: buys ? buying : watching), part: self, onlyWatches: !buys))
-            if buys { unfinished += 1 }
-        }
+        addClients(job)
         progressTimer.start(after: 200, every: 200) { [weak self] in
             guard let self else { return }
             channel?.send(Message.progress(Progress(tally)))
@@ -91,9 +96,36 @@ public final class Part {
             return
         }
         tally.firstConnectAt = EventLoop.nanoseconds
-        wanting = clients.reversed()
+        wanting = clients.reversed().compactMap { $0 as? Client }
+        connections = wanting.count
+        readyIfSo()
         openMore()
     }
+
+    private func addClients(_ job: Job) {
+        let options = job.options
+        var buying = Buyer.Plan(run: job.run, sales: job.sales, claims: options.claims)
+        let watching = Buyer.Plan(run: job.run, sales: job.sales, claims: 0)
+        if let line = options.line, let truth = job.line {
+            buying = Buyer.Plan(
+                run: job.run, sales: job.sales, claims: line.claims ? options.claims : 0,
+                line: Waiter.Plan(truth, line, wallOffset: Part.wallOffset), limits: job.limits)
+        }
+        for index in stride(from: job.part, to: options.clients, by: job.parts) {
+            let buys = index < options.buyers
+            let manner = buys ? options.line?.manner(of: index) ?? .stays : .stays
+            if manner == .polls, let poller = Poller(index: index, plan: buying) {
+                clients.append(PollingClient(poller, part: self))
+            } else {
+                let buyer = Buyer(index: index, plan: buys ? buying : watching, manner: manner)
+                clients.append(Client(buyer, part: self, onlyWatches: !buys))
+            }
+            if buys { unfinished += 1 }
+        }
+    }
+
+    /// What has to be added to milliseconds of the monotonic clock for milliseconds since 1970.
+    private static var wallOffset: Int64 { EventLoop.wallMilliseconds - Int64(EventLoop.nanoseconds / 1_000_000) }
 
     /// Gets what must be asked of the server for each client: points, and tokens where the secret isn't known.
     private func prepare(_ job: Job) async throws {
@@ -105,7 +137,7 @@ public final class Part {
 
     private func prepareSome(_ job: Job, _ api: ServerAPI) async -> RushError? {
         while let client = unprepared.popFirst() {
-            let (index, name) = (client.buyer.index, client.buyer.client)
+            let (index, name) = (client.index, client.name)
             do {
                 if job.points > 0 && index < job.options.buyers {
                     try await api.charge(name, points: job.points, name: name)
@@ -119,12 +151,41 @@ public final class Part {
         return nil
     }
 
-    /// What a buyer shows the server.
-    func token(of buyer: Buyer) async throws -> String {
-        if let token = tokens[buyer.index] { return token }
-        guard let issuer, let client = ClientID(buyer.client) else { throw RushError("no token for \(buyer.client)") }
+    /// What a client shows the server.
+    func token(of index: Int, _ name: String) throws -> String {
+        if let token = tokens[index] { return token }
+        guard let issuer, let client = ClientID(name) else { throw RushError("no token for \(name)") }
         let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
         return issuer.issue(client, lifetimeSeconds: 86_400, at: now).token
+    }
+
+    /// The waiting room's name.
+    var room: String { job?.line?.room ?? "" }
+
+    /// Any of the instances.
+    var instance: String { job?.options.instances.randomElement() ?? "" }
+
+    /// Sends a request when there is a place.
+    func wantsToAsk(_ ask: @escaping @LoopActor () async -> Void) {
+        asking.append(ask)
+        askMore()
+    }
+
+    private func askMore() {
+        while asked < Part.mostAsked, nextToAsk < asking.count {
+            let ask = asking[nextToAsk]
+            nextToAsk += 1
+            asked += 1
+            EventLoop.task {
+                await ask()
+                self.asked -= 1
+                self.askMore()
+            }
+        }
+        if nextToAsk == asking.count || nextToAsk > 4096 {
+            asking.removeFirst(nextToAsk)
+            nextToAsk = 0
+        }
     }
 
     func wantsToOpen(_ client: Client) {
@@ -141,10 +202,7 @@ public final class Part {
         guard let job else { return }
         while opening < Part.mostOpening, let client = wanting.popLast() {
             opening += 1
-            // At first in turn; whoever lost its connection tries its luck anywhere.
-            let instances = job.options.instances
-            let instance = isReady ? instances.randomElement()! : instances[client.buyer.index % instances.count]
-            client.open("ws" + instance.dropFirst(4) + "/ws")
+            client.open(job.options.instances, hasBegun: isReady)
         }
     }
 
@@ -168,15 +226,17 @@ public final class Part {
     /// the claims of all others in it.
     private func beginSome() {
         guard let startsAt, let options = job?.options else { return }
-        var budget = 64
+        var budget = 256
         while nextToBegin < clients.count {
             let client = clients[nextToBegin]
-            guard client.buyer.index < options.buyers else { break }
-            let due = startsAt + (options.rate.map { UInt64(Double(client.buyer.index) / $0 * 1e9) } ?? 0)
+            guard client.index < options.buyers else { break }
+            let rate = options.line == nil ? options.rate : options.line?.joinRate
+            let due = startsAt + (rate.map { UInt64(Double(client.index) / $0 * 1e9) } ?? 0)
             let now = EventLoop.nanoseconds
             guard now >= due, budget > 0 else {
-                let pause = now >= due ? 0 : Int64((due - now) / 1_000_000)
-                claimTimer.start(after: pause) { [weak self] in self?.beginSome() }
+                // Not 0: such a timer fires again before anything is read.
+                let pause = now >= due ? 1 : Int64((due - now) / 1_000_000)
+                claimTimer.start(after: max(1, pause)) { [weak self] in self?.beginSome() }
                 return
             }
             tally.latestClaim = max(tally.latestClaim, now - due)
@@ -196,25 +256,40 @@ public final class Part {
     }
 
     /// A client did something.
-    func changed(_ client: Client) {
-        if !isReady && tally.connected == clients.count {
-            isReady = true
-            channel?.send(Message.ready)
-        }
-        if !client.isCounted && client.buyer.isFinished {
+    func changed(_ client: any Participant) {
+        readyIfSo()
+        if !client.isCounted && client.isFinished {
             client.isCounted = true
-            unfinished -= client.buyer.index < (job?.options.buyers ?? 0) ? 1 : 0
+            unfinished -= client.index < (job?.options.buyers ?? 0) ? 1 : 0
             if unfinished == 0 { channel?.send(Message.settled) }
+        }
+    }
+
+    private func readyIfSo() {
+        guard !isReady, tally.connected == connections else { return }
+        isReady = true
+        channel?.send(Message.ready)
+    }
+
+    private func windDown() {
+        claimTimer.stop()
+        for client in clients { client.stopClaiming() }
+        windTimer.start(after: 0, every: 100) { [weak self] in
+            guard let self, !clients.contains(where: \.isBusy) else { return }
+            windTimer.stop()
+            channel?.send(Message.settled)
         }
     }
 
     private func stop() {
         progressTimer.stop()
         claimTimer.stop()
+        windTimer.stop()
         if startsAt != nil { tally.processorTime = Part.processorTime - processorTimeBefore }
-        let buyers = clients.prefix { $0.buyer.index < job?.options.buyers ?? 0 }
-        let waiting = buyers.filter { $0.buyer.isUnanswered || !$0.buyer.isFinished }
-        tally.waiting = waiting.prefix(20).map(\.buyer.client)
+        let buyers = clients.prefix { $0.index < job?.options.buyers ?? 0 }
+        let waiting = buyers.filter { $0.isUnanswered || !$0.isFinished }
+        tally.waiting = waiting.prefix(20).map(\.name)
+        tally.line.stays = buyers.flatMap(\.stays)
         channel?.send(Message.done(tally))
     }
 
@@ -223,5 +298,15 @@ public final class Part {
         var time = timespec()
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time)
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+}
+
+extension Waiter.Plan {
+    fileprivate init(_ truth: LineTruth, _ options: LineOptions, wallOffset: Int64) {
+        self.init(
+            room: truth.room, passMilliseconds: truth.passSeconds * 1000,
+            graceMilliseconds: truth.graceSeconds * 1000, wallOffset: wallOffset,
+            clockTolerance: truth.clockTolerance,
+            departAfter: options.departAfter.map { Int64($0 * 1000) })
     }
 }

@@ -9,12 +9,14 @@ final class ProgressDisplay {
     private let options: Options
     private let timer = LoopTimer()
     private let isTerminal = isatty(2) == 1
+    private let connections: Int
     private var last = ""
     private var hasEnded = false
 
     init(_ crew: Crew, _ options: Options) {
         self.crew = crew
         self.options = options
+        connections = options.connections
         let pause: Int64 = isTerminal ? 100 : 2000
         timer.start(after: pause, every: pause) { [weak self] in self?.show() }
     }
@@ -30,7 +32,8 @@ final class ProgressDisplay {
 
     private func show() {
         let line = crew.progress.line(
-            clients: options.clients, claims: options.buyers * options.claims, bar: isTerminal ? 24 : 0)
+            clients: connections, claims: options.buyers * options.claims,
+            buyersInLine: options.line == nil ? 0 : options.buyers, bar: isTerminal ? 24 : 0)
         guard line != last else { return }
         last = line
         // Back to the line's begin, and away with what was behind it.

@@ -50,16 +50,18 @@ public struct Run {
     }
 
     private func run() async throws -> Int32 {
-        let sales = options.echo ? [] : try await sales()
+        if !options.echo { try await awaitInstances() }
+        var line = try await line()
+        let sales = options.echo || options.line?.claims == false ? [] : try await sales()
         var truths: [SaleTruth] = []
         for sale in sales { truths.append(try await truth(of: sale)) }
 
-        let crew = try Crew(jobs(sales))
+        let crew = try Crew(jobs(sales, line))
         let display = ProgressDisplay(crew, options)
         defer { display.end() }
         guard try await crew.ready(within: options.timeout) else {
             let connected = crew.progress.connected
-            throw RushError("only \(connected) of \(options.clients) are connected after \(options.timeout) s")
+            throw RushError("only \(connected) of \(options.connections) are connected after \(options.timeout) s")
         }
         if options.connectOnly {
             display.end()
@@ -67,8 +69,14 @@ public struct Run {
         }
         // A moment ahead, so that all parts have heard of it when it comes.
         crew.say(.go(at: EventLoop.nanoseconds + 50_000_000))
+        var cutAt: UInt64?
         if options.buyers > 0 {
-            _ = try await crew.settled(within: options.timeout)
+            let isSettled = try await crew.settled(within: options.timeout)
+            if !isSettled && line != nil {
+                cutAt = EventLoop.nanoseconds
+                line?.wasCut = true
+                try await crew.windDown()
+            }
             // Whatever is told twice comes now.
             await EventLoop.sleep(milliseconds: 300)
         } else {
@@ -79,20 +87,74 @@ public struct Run {
         // A server that is full of them could not be asked anything.
         crew.dismiss()
         if !truths.isEmpty { await ask(&truths, tally) }
-        return try report(tally, truths, crew)
+        if let before = line { line = await after(before) }
+        return try report(tally, truths, line, cutAt, crew)
     }
 
     /// The sales to claim from; a new one when none are named.
     private func sales() async throws -> [ServerAPI.Sale] {
+        guard !options.sales.isEmpty else { return [try await api.register(name: "Rush \(name)", options)] }
+        var sales: [ServerAPI.Sale] = []
+        try await awaitCalm()
+        for id in options.sales {
+            let sale = try await api.sale(id)
+            guard sale.room == options.line?.room else {
+                throw RushError("sale \(id) " + (sale.room.map { "has the room \($0)" } ?? "has no room"))
+            }
+            sales.append(sale)
+        }
+        return sales
+    }
+
+    private func awaitInstances() async throws {
         for instance in options.instances {
             let problem = await ServerAPI.isReady(instance)
             if let problem { throw RushError("\(instance) is not ready: \(problem)") }
         }
-        guard !options.sales.isEmpty else { return [try await api.register(name: "Rush \(name)", options)] }
-        var sales: [ServerAPI.Sale] = []
-        try await awaitCalm()
-        for id in options.sales { sales.append(try await api.sale(id)) }
-        return sales
+    }
+
+    /// The room to go through; a new one when there is none of its name.
+    private func line() async throws -> LineTruth? {
+        guard let line = options.line else { return nil }
+        var room = try await api.room(line.room)
+        if room == nil {
+            try await api.register(line)
+            room = try await api.room(line.room)
+        }
+        guard let room else { throw RushError("the room \(line.room) is not there after it was created") }
+        let asked = [
+            ("--max-active", line.maxActive, room.maxActive), ("--pass-seconds", line.passSeconds, room.passSeconds),
+            ("--admit-per-minute", line.admitPerMinute, room.admitPerMinute),
+            ("--grace-seconds", line.graceSeconds, room.graceSeconds),
+        ]
+        for (name, asked, value) in asked {
+            guard let asked, Int64(asked) != value else { continue }
+            let has = value.map { "with \($0)" } ?? "without a limit"
+            throw RushError("\(name) \(asked): the room \(line.room) exists, \(has)")
+        }
+        if let ordering = line.ordering, ordering != room.ordering {
+            throw RushError("--ordering \(ordering): the room \(line.room) exists, and is \(room.ordering)")
+        }
+        if line.comeBack > 0 && room.graceSeconds == 0 {
+            throw RushError("nobody can --return: the room \(line.room) keeps no places")
+        }
+        return LineTruth(
+            room: line.room, maxActive: room.maxActive, passSeconds: room.passSeconds,
+            admitPerMinute: room.admitPerMinute, graceSeconds: room.graceSeconds, ordering: room.ordering,
+            before: room.waiting + room.active, clockTolerance: options.isLocal ? 20 : 1000)
+    }
+
+    /// What the server says of the room when all is over.
+    private func after(_ line: LineTruth) async -> LineTruth {
+        var line = line
+        guard let room = try? await api.room(line.room) else { return line }
+        line.isUnchanged =
+            room.maxActive == line.maxActive && room.passSeconds == line.passSeconds
+            && room.admitPerMinute == line.admitPerMinute && room.graceSeconds == line.graceSeconds
+            && room.ordering == line.ordering
+        line.waitingAfter = room.waiting
+        line.activeAfter = room.active
+        return line
     }
 
     /// Waits until nobody's earlier order is on its way: confirmed during the run, it would count as one of ours.
@@ -113,7 +175,7 @@ public struct Run {
             confirmedBefore: confirmed)
     }
 
-    private func jobs(_ sales: [ServerAPI.Sale]) -> [Job] {
+    private func jobs(_ sales: [ServerAPI.Sale], _ line: LineTruth?) -> [Job] {
         let most = Descriptors.clientsPerProcess(limit: Descriptors.raiseLimit())
         let parts = min(options.clients, max(options.processes, (options.clients + most - 1) / most))
         // The claims take the sales in turn, so no buyer needs more than all claims at the highest price.
@@ -122,7 +184,8 @@ public struct Run {
             Job(
                 options: options, part: part, parts: parts, run: name,
                 sales: options.echo ? ["1"] : sales.map(\.id.text),
-                secret: secret, key: api.key, points: price * Int64(options.claims))
+                secret: secret, key: api.key, points: price * Int64(options.claims),
+                limits: sales.map(\.perClientLimit), line: line)
         }
     }
 
@@ -162,9 +225,15 @@ public struct Run {
         }
     }
 
-    private func report(_ tally: Tally, _ truths: [SaleTruth], _ crew: Crew) throws -> Int32 {
-        let verdict = Verdict(tally, buyers: options.buyers, claims: options.claims, truths: truths)
-        let report = Report(buyers: options, tally, truths, verdict, crew.size)
+    private func report(
+        _ tally: Tally, _ truths: [SaleTruth], _ line: LineTruth?, _ cutAt: UInt64?, _ crew: Crew
+    ) throws -> Int32 {
+        let claims = options.line?.claims == false ? 0 : options.claims
+        let verdict =
+            line.map { Verdict(tally, claims: claims, truths: truths, line: $0, cutAt: cutAt) }
+            ?? Verdict(tally, buyers: options.buyers, claims: options.claims, truths: truths)
+        var report = Report(buyers: options, tally, truths, verdict, crew.size)
+        report.line = line
         if options.json != "-" { print(report.text, terminator: "") }
         try write(report)
         return verdict.holds ? 0 : 1

@@ -6,7 +6,12 @@ import Model
 /// Why a run cannot go on.
 struct RushError: Error, CustomStringConvertible {
     let description: String
-    init(_ description: String) { self.description = description }
+    /// The server's word for it, when it was the server that refused.
+    let code: String?
+    init(_ description: String, code: String? = nil) {
+        self.description = description
+        self.code = code
+    }
 }
 
 /// The calls of REST that a run makes, as the admin.
@@ -25,6 +30,20 @@ struct ServerAPI {
         let status: String
         let price: Int64
         let perClientLimit: Int64
+        let room: String?
+    }
+
+    struct Room: Decodable {
+        let maxActive, passSeconds, graceSeconds: Int64
+        let admitPerMinute: Int64?
+        let ordering: String
+        let waiting, active: Int64
+    }
+
+    private struct NewRoom: Encodable {
+        let id: String
+        let maxActive, passSeconds, admitPerMinute, graceSeconds: Int?
+        let ordering: String?
     }
 
     struct Statistics: Decodable {
@@ -49,18 +68,43 @@ struct ServerAPI {
         let name: String
         let quantity, price, perClientLimit: Int
         let opensAt, closesAt: String
+        let room: String?
     }
 
     /// Registers a sale that is open.
     func register(name: String, _ options: Options) async throws -> Sale {
         let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
+        let pause = Int64(options.line?.openAfter ?? 0) * 1000
+        let opensAt = now + (pause > 0 ? pause : -1000)
+        let closesAt = opensAt + Int64(options.timeout * 2 + 3600) * 1000
         let sale = NewSale(
             name: name, quantity: options.quantity, price: options.price, perClientLimit: options.limit,
-            opensAt: (now + -1000).description, closesAt: (now + Int64(options.timeout * 2 + 3600) * 1000).description)
+            opensAt: opensAt.description, closesAt: closesAt.description, room: options.line?.room)
         return try await call(.post, "/api/sales", body: sale)
     }
 
     func sale(_ id: String) async throws -> Sale { try await call(.get, "/api/sales/\(id)") }
+
+    /// The room; nil when there is none of that name.
+    func room(_ id: String) async throws -> Room? {
+        do {
+            return try await call(.get, "/api/rooms/\(id)")
+        } catch let error as RushError where error.code == "not_found" {
+            return nil
+        }
+    }
+
+    func register(_ line: LineOptions) async throws {
+        struct Registered: Decodable {}
+        let room = NewRoom(
+            id: line.room, maxActive: line.maxActive, passSeconds: line.passSeconds,
+            admitPerMinute: line.admitPerMinute, graceSeconds: line.graceSeconds, ordering: line.ordering)
+        do {
+            let _: Registered = try await call(.post, "/api/rooms", body: room)
+        } catch let error as RushError where error.code == "in_use" {
+            // Somebody else was faster, or our first attempt did get through.
+        }
+    }
 
     func statistics(_ id: String) async throws -> Statistics { try await call(.get, "/api/sales/\(id)/statistics") }
 
@@ -132,7 +176,7 @@ struct ServerAPI {
                 let envelope = try JSONDecoder().decode(Envelope<Value>.self, from: Data(answer.body))
                 if let result = envelope.result { return result }
                 if let error = envelope.error { problem += " \(error.code): \(error.message)" }
-                throw RushError(problem)
+                throw RushError(problem, code: envelope.error?.code)
             } catch let error as GatewayError {
                 problem = "\(method.rawValue) \(instance)\(path): \(error)"
             } catch let error as DecodingError {

@@ -45,6 +45,11 @@ final class Frontend: GatewayDelegate {
                 name: "dibs_clients", help: "Clients with a WebSocket here.",
                 value: { [weak hub] in Int64(hub?.clientCount ?? 0) }
             ))
+        services.metrics.gauges.append(
+            (
+                name: "dibs_waiters", help: "Clients with a WebSocket here that wait in a line.",
+                value: { [weak hub] in Int64(hub?.rooms.waiterCount ?? 0) }
+            ))
         return Int(server.port)
     }
 

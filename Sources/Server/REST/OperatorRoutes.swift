@@ -42,13 +42,7 @@ struct OperatorRoutes {
 
     private func overall(_ context: RequestContext) async throws -> HTTPResponse {
         let report = try await services.statistics.overall(interval: try interval(context))
-        var (waiting, admitted): (Int64, Int64) = (0, 0)
-        for room in services.roomDirectory.rooms.keys {
-            guard let live = try await services.engine.inspect(room: room) else { continue }
-            waiting += live.summary.waiting
-            admitted += live.admitted
-        }
-        return answer(report, waiting: waiting, admitted: admitted)
+        return answer(report, waiting: report.waiting, admitted: report.admitted)
     }
 
     private func answer(

@@ -236,7 +236,17 @@ final class Committer {
         await withoutEnd("tell", settlements.count) { _ = try await self.engine.tell(outcomes) }
         // The claim's process does it as well, unless it died.
         let confirmed = settlements.filter { $0.status == .confirmed }.map(\.order)
-        await withoutEnd("spend", confirmed.count) { try await self.rooms.spendPasses(of: confirmed) }
+        var backoff = Backoff(base: 50, cap: 500)
+        while true {
+            do {
+                try await rooms.spendPasses(of: confirmed)
+                break
+            } catch {
+                // A pass ends by its time as well; orders don't wait for it for ever.
+                guard backoff.attempts < 5 else { break }
+                await EventLoop.sleep(milliseconds: backoff.next())
+            }
+        }
         await withoutEnd("settle", settlements.count) { try await self.engine.settle(settlements) }
         for settlement in settlements { metrics.orders[settlement.status.rawValue, default: 0] += 1 }
     }

@@ -10,6 +10,7 @@ final class Heartbeat {
     private let log: Log
     private let timer = LoopTimer()
     private var isBeating = false
+    private var isAbandoned = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
 
     /// The number; 0 before the first beat.
@@ -45,6 +46,13 @@ final class Heartbeat {
         return number
     }
 
+    /// Something that this gateway held may not have been let go: its number is given up, as if it had died, and what it
+    /// still holds is held under another.
+    func renumber() {
+        isAbandoned = true
+        beat()
+    }
+
     /// Redis is another than before, and may not know the number: asked at once.
     func redisChanged() { if timer.isRunning { beat() } }
 
@@ -53,7 +61,11 @@ final class Heartbeat {
         isBeating = true
         EventLoop.task {
             defer { self.isBeating = false }
-            guard let number = try? await self.engine.beat(self.number), self.timer.isRunning else { return }
+            let isAbandoned = self.isAbandoned
+            guard let number = try? await self.engine.beat(isAbandoned ? 0 : self.number), self.timer.isRunning else {
+                return
+            }
+            if isAbandoned { self.isAbandoned = false }
             guard number != self.number else { return }
             let isFirst = self.number == 0
             self.number = number

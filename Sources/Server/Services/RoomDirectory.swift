@@ -23,8 +23,11 @@ final class RoomDirectory {
     private var saleRooms: [SaleID: SaleRoom] = [:]
     /// Names that PostgreSQL did not know lately: asking for made-up ones must not cost a query each.
     private var missing: [RoomID: Int64] = [:]
-    /// What Redis was told last of a room's sales.
+    /// What Redis was told last of a room: the version of its limits, and what its sales say.
     private var told: [RoomID: Told] = [:]
+    private var restoring: [RoomID: Task<Result<Void, any Error>, Never>] = [:]
+    /// Whether PostgreSQL was asked once at least.
+    private(set) var isLoaded = false
     private var refreshing: Task<Void, Never>?
     private var refreshAgain = false
     private var refreshes = 0
@@ -32,12 +35,14 @@ final class RoomDirectory {
     private let timer = LoopTimer()
     /// Told after each refresh.
     var onRefreshed: [() -> Void] = []
+    /// Told when some gateway was given up for dead.
+    var onGatewayDied: (() -> Void)?
     /// Whether this process tells Redis of the rooms' sales.
     var isScheduler = false
 
     private struct Told: Equatable {
-        let opensAt: Timestamp?
-        let isLive: Bool
+        let version: Int64
+        let sales: RoomSales
     }
 
     private static let missingMilliseconds: Int64 = 1000
@@ -58,7 +63,9 @@ final class RoomDirectory {
         while subscriptions.isEmpty {
             do {
                 subscriptions = [
-                    try await engine.subscribeRooms { [weak self] _ in self?.refreshSoon() },
+                    try await engine.subscribeRooms { [weak self] event in
+                        if case .gatewayDied = event { self?.onGatewayDied?() } else { self?.refreshSoon() }
+                    },
                     try await engine.subscribeSales { [weak self] _ in self?.refreshSoon() },
                 ]
             } catch {
@@ -103,6 +110,7 @@ final class RoomDirectory {
 
     private func refresh() async throws {
         let stored = try await store.rooms()
+        let versions = try await store.roomSalesVersions()
         let live = try await store.activeRoomSales()
         rooms = Dictionary(stored.map { ($0.id, $0) }) { first, _ in first }
         var byRoom: [RoomID: [StoredSale]] = [:]
@@ -110,13 +118,26 @@ final class RoomDirectory {
             if let room = sale.sale.room.map(RoomID.init(trusted:)) { byRoom[room, default: []].append(sale) }
         }
         liveSales = byRoom
+        isLoaded = true
         refreshes += 1
         // Another process may have told what it read before.
         if refreshes % 6 == 0 { told = [:] }
-        if isScheduler {
-            for room in stored { try await tellSales(of: room.id) }
-        }
         for handler in onRefreshed { handler() }
+        guard isScheduler else { return }
+        for room in stored {
+            let sales = Self.sales(byRoom[room.id] ?? [], version: versions[room.id] ?? 0)
+            do {
+                try await tell(room, sales)
+            } catch {
+                // The others don't wait for one in which lots are drawn.
+                log(.debug, "room_waits", ["room": .init(room.id), "error": .init("\(error)")])
+            }
+        }
+    }
+
+    private static func sales(_ live: [StoredSale], version: Int64) -> RoomSales {
+        // A sale that opens before another has ended keeps the room open.
+        RoomSales(opensAt: live.map(\.window.opensAt).min(), isLive: !live.isEmpty, version: version)
     }
 
     /// A sale's end is a moment at which its room may have to be emptied.
@@ -127,28 +148,36 @@ final class RoomDirectory {
         return min(Self.refreshMilliseconds, max(20, (next ?? .max / 2) - now + 20))
     }
 
-    /// Tells Redis when the first sale of a room opens, and whether there is one that has not ended.
-    private func tellSales(of room: RoomID) async throws {
-        let sales = liveSales[room] ?? []
-        // A sale that opens before another has ended keeps the room open.
-        let news = Told(opensAt: sales.map(\.window.opensAt).min(), isLive: !sales.isEmpty)
-        guard told[room] != news else { return }
-        // What Redis doesn't know yet it is told as soon as the room is made known to it.
-        guard let sentHome = try await engine.setSales(of: room, opensAt: news.opensAt, isLive: news.isLive) else {
-            return
-        }
-        told[room] = news
-        if sentHome > 0 { log(.info, "room_closed", ["room": .init(room), "sentHome": .init(sentHome)]) }
+    /// Tells Redis a room's limits, which it may have missed, and what its sales say.
+    private func tell(_ room: Room, _ sales: RoomSales) async throws {
+        let news = Told(version: room.version, sales: sales)
+        guard told[room.id] != news else { return }
+        if told[room.id]?.version != room.version { try await engine.define(room, sales: sales) }
+        guard let sentHome = try await engine.setSales(of: room.id, sales) else { return }
+        told[room.id] = news
+        if sentHome > 0 { log(.info, "room_closed", ["room": .init(room.id), "sentHome": .init(sentHome)]) }
     }
 
     /// A sale of this room was registered, or its window changed here: Redis hears of it before the caller goes on.
-    func salesChanged(of room: RoomID) async throws {
+    func salesChanged(of id: RoomID) async throws {
+        guard let room = try await store.room(id) else { return }
+        let sales = try await read(id)
+        told[id] = nil
+        try await tell(room, sales)
+        for handler in onRefreshed { handler() }
+    }
+
+    private func read(_ room: RoomID) async throws -> RoomSales {
+        let version = try await store.roomSalesVersions()[room] ?? 0
         let live = try await store.activeRoomSales().filter { $0.sale.room == room.rawValue }
         liveSales[room] = live.isEmpty ? nil : live
-        told[room] = nil
-        try await with(room) { try await self.engine.inspect(room: room) }
-        try await tellSales(of: room)
-        for handler in onRefreshed { handler() }
+        return Self.sales(live, version: version)
+    }
+
+    /// Looks whether there is such a room, before anything is kept in its name.
+    /// - Throws: `not_found`, ``Outage``.
+    func require(_ room: RoomID) async throws {
+        if rooms[room] == nil { try await restore(room) }
     }
 
     /// Does something with a room that Redis has to know; makes it known first when it doesn't.
@@ -164,15 +193,29 @@ final class RoomDirectory {
     private func restore(_ id: RoomID) async throws {
         let now = EventLoop.monotonicMilliseconds
         if let seen = missing[id], now - seen < Self.missingMilliseconds { throw WireError(.notFound, "no such room") }
+        let task =
+            restoring[id]
+            ?? EventLoop.task {
+                do {
+                    return .success(try await self.define(id))
+                } catch {
+                    return .failure(error)
+                }
+            }
+        restoring[id] = task
+        let result = await task.value
+        restoring[id] = nil
+        try result.get()
+    }
+
+    private func define(_ id: RoomID) async throws {
         guard let room = try await store.room(id) else {
             if missing.count >= Self.missingLimit { missing.removeAll() }
-            missing[id] = now
+            missing[id] = EventLoop.monotonicMilliseconds
             throw WireError(.notFound, "no such room")
         }
-        let live = try await store.activeRoomSales().filter { $0.sale.room == id.rawValue }
-        try await engine.define(room)
-        // Before anybody is admitted.
-        _ = try await engine.setSales(of: id, opensAt: live.map(\.window.opensAt).min(), isLive: !live.isEmpty)
+        rooms[id] = room
+        try await engine.define(room, sales: try await read(id))
         log(.info, "room_known", ["room": .init(id)])
     }
 

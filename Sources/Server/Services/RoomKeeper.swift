@@ -64,16 +64,21 @@ final class RoomKeeper {
     // MARK: dead gateways
 
     private func buryDead() {
-        guard !isBurying else { return }
+        guard !isBurying, directory.isLoaded else { return }
         isBurying = true
         EventLoop.task {
             defer { self.isBurying = false }
             do {
                 let dead = try await self.engine.buryDead(silentMilliseconds: Heartbeat.silenceMilliseconds)
                 for gateway in dead {
+                    var isDone = true
                     for room in self.directory.rooms.keys {
-                        try await self.engine.letGo(of: gateway.number, lastBeat: gateway.lastBeat, room: room)
+                        let isLetGo = try await self.engine.letGo(
+                            of: gateway.number, lastBeat: gateway.lastBeat, room: room)
+                        isDone = isDone && isLetGo
                     }
+                    // Where lots are drawn, it is done once that is over.
+                    guard isDone else { continue }
                     _ = try await self.engine.buryDead(
                         silentMilliseconds: Heartbeat.silenceMilliseconds, finished: gateway.number)
                     self.log(.info, "gateway_let_go", ["number": .init(gateway.number)])
@@ -101,36 +106,67 @@ final class RoomKeeper {
     }
 
     private func drawLots(_ room: RoomID) async throws {
+        // While PostgreSQL is away the line is not brought to a stop.
+        guard try await store.room(room) != nil else { return }
         let token = UUID().uuidString
         guard case .begun(let length) = try await engine.beginDraw(room, token: token) else { return }
         log(.info, "draw_begun", ["room": .init(room), "length": .init(length)])
-        try await store.clearDraw(room)
-        for offset in stride(from: 0, to: length, by: Int(Self.drawChunk)) {
-            let clients = try await engine.readDraw(room, token: token, offset: offset, count: Self.drawChunk)
-            guard let clients else { return }
-            try await store.addDrawEntries(room, clients: clients)
+        var waiting: [ClientID] = []
+        do {
+            for offset in stride(from: 0, to: length, by: Int(Self.drawChunk)) {
+                let clients = try await engine.readDraw(room, token: token, offset: offset, count: Self.drawChunk)
+                guard let clients else { return }
+                waiting += clients
+            }
+            try await draw(waiting, in: room, token: token)
+        } catch {
+            try? await engine.abandonDraw(room, token: token)
+            throw error
         }
+        try await write(waiting, to: room, token: token)
+    }
+
+    /// Draws in PostgreSQL.
+    private func draw(_ clients: [ClientID], in room: RoomID, token: String) async throws {
         // A million names take PostgreSQL some seconds.
         let keeping = LoopTimer()
         keeping.start(after: Self.keepMilliseconds, every: Self.keepMilliseconds) {
             EventLoop.task { _ = try? await self.engine.keepDraw(room, token: token) }
         }
-        let count = try await store.draw(room)
-        keeping.stop()
-        var position: Int64 = 0
-        while position < count {
-            let entries = try await store.drawEntries(room, after: position, limit: Int(Self.drawChunk))
-            guard let last = entries.last else { throw Outage(.postgres, "the draw of a room has a gap") }
-            let clients = entries.map(\.client)
-            guard try await engine.writeDraw(room, token: token, position: position + 1, clients: clients) else {
-                return
-            }
-            position = last.position
+        defer { keeping.stop() }
+        guard try await engine.keepDraw(room, token: token) else { return }
+        try await store.clearDraw(room)
+        for chunk in clients.chunks(of: Int(Self.drawChunk)) {
+            try await store.addDrawEntries(room, clients: Array(chunk))
         }
-        guard try await engine.endDraw(room, token: token, count: count) else { return }
+        _ = try await store.draw(room)
+    }
+
+    /// Writes the drawn order as the new line. A draw that PostgreSQL has already and Redis has lost is written anew: who
+    /// has come since stands behind.
+    private func write(_ waiting: [ClientID], to room: RoomID, token: String) async throws {
+        var missing = Set(waiting)
+        var place: Int64 = 0
+        var written: Int64 = 0
+        func write(_ clients: [ClientID]) async throws -> Bool {
+            guard !clients.isEmpty else { return true }
+            defer { written += Int64(clients.count) }
+            return try await engine.writeDraw(room, token: token, position: written + 1, clients: clients)
+        }
+        while true {
+            let entries = try await store.drawEntries(room, after: place, limit: Int(Self.drawChunk))
+            guard let last = entries.last else { break }
+            place = last.position
+            let clients = entries.map(\.client).filter { missing.remove($0) != nil }
+            guard try await write(clients) else { return }
+        }
+        for chunk in waiting.filter({ missing.contains($0) }).chunks(of: Int(Self.drawChunk)) {
+            guard try await write(Array(chunk)) else { return }
+        }
+        guard try await engine.endDraw(room, token: token, count: written) else { return }
         try await store.markDrawn(room)
         directory.refreshSoon()
-        log(.info, "draw_ended", ["room": .init(room), "clients": .init(count)])
+        log(.info, "draw_ended", ["room": .init(room), "clients": .init(written)])
     }
 
     /// A draw that ended in Redis, and whose end PostgreSQL did not hear of.

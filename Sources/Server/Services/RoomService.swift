@@ -9,12 +9,14 @@ final class RoomService {
     private let engine: Engine
     private let store: Store
     let directory: RoomDirectory
+    let metrics: Metrics
     private let log: Log
 
-    init(engine: Engine, store: Store, directory: RoomDirectory, log: Log) {
+    init(engine: Engine, store: Store, directory: RoomDirectory, metrics: Metrics, log: Log) {
         self.engine = engine
         self.store = store
         self.directory = directory
+        self.metrics = metrics
         self.log = log
     }
 
@@ -48,8 +50,19 @@ final class RoomService {
     /// - Throws: ``Outage``.
     func passes(of client: ClientID) async throws -> [Outcome] {
         var passes: [Outcome] = []
-        for room in directory.rooms.keys.sorted() {
-            let found = try await engine.standing(of: client, room: room, asksItself: false)
+        // All at once: what they ask leaves in one write.
+        let rooms = directory.rooms.keys.sorted()
+        let questions = rooms.map { room in
+            EventLoop.task { () -> Result<(standing: RoomStanding, summary: RoomSummary)?, Outage> in
+                do throws(Outage) {
+                    return .success(try await self.engine.standing(of: client, room: room, asksItself: false))
+                } catch {
+                    return .failure(error)
+                }
+            }
+        }
+        for (room, question) in zip(rooms, questions) {
+            let found = try await question.value.get()
             if case .admitted(let token, let expiresAt)? = found?.standing {
                 passes.append(.admitted(room, token: token, expiresAt: expiresAt))
             }
@@ -64,7 +77,7 @@ final class RoomService {
         try await directory.with(room) { try await self.engine.check(token, of: client, room: room) }
     }
 
-    /// What the pass was shown for is decided.
+    /// What a pass that is kept beyond its time was shown for is decided, and has not spent it.
     func endCheck(_ token: String, of client: ClientID, room: RoomID) async {
         // What fails here ends by itself five seconds later.
         try? await engine.endCheck(token, of: client, room: room)
@@ -101,7 +114,7 @@ final class RoomService {
         }
         directory.add(room)
         do {
-            try await engine.define(room)
+            try await engine.define(room, sales: .none)
         } catch {
             log(.warning, "room_not_in_redis_yet", ["room": .init(id), "error": .init("\(error)")])
         }
@@ -118,7 +131,8 @@ final class RoomService {
             try change(&limits)
             guard let updated = try await store.updateRoom(id, from: room.version, limits: limits) else { continue }
             directory.add(updated)
-            try await engine.define(updated)
+            // What Redis doesn't hear now, a scheduler tells it later.
+            try await directory.salesChanged(of: id)
             // More may be admitted now.
             _ = try await engine.tick(id)
             log(.info, "room_changed", ["room": .init(id), "version": .init(updated.version)])

@@ -90,6 +90,9 @@ final class StatisticsService {
         var firstClaimAt: Timestamp?
         var soldOutAt: Timestamp?
         var series: [SeriesPoint]?
+        /// Who waits in rooms, and was admitted to them, over all of them.
+        var waiting: Int64 = 0
+        var admitted: Int64 = 0
     }
 
     /// Statistics of one sale, by Redis' live counters; the series by PostgreSQL.
@@ -130,6 +133,11 @@ final class StatisticsService {
         let remaining = try await engine.states(of: active).values.reduce(0) { $0 + $1.remaining }
         var report = Report(
             counts: stored.counts, remaining: remaining, firstClaimAt: stored.firstClaimAt, soldOutAt: stored.soldOutAt)
+        for room in try await store.rooms() {
+            guard let live = try await engine.inspect(room: room.id) else { continue }
+            report.waiting += live.summary.waiting
+            report.admitted += live.admitted
+        }
         if let interval { report.series = try await store.series(of: nil, interval: interval, limit: 3600) }
         return report
     }

@@ -78,6 +78,7 @@ enum ServerFrame {
             json.member("status", state.status(at: now).rawValue)
             json.member("remaining", state.remaining)
             json.member("quantity", state.sale.quantity)
+            if let room = state.sale.room { json.member("room", room) }
             json.member("opensAt", state.window.opensAt)
             json.member("closesAt", state.window.closesAt)
         }

@@ -29,6 +29,9 @@ final class Session {
     private var watched: [SaleID: Int] = [:]
     /// The rooms in whose lines this connection waits.
     var rooms: Set<RoomID> = []
+    private var isLeaving: Set<RoomID> = []
+    private var lastRoomAction: Task<Void, Never>?
+    private var roomsAsked = 0
     private var lastWatch = 0
 
     private var cursor = OutcomeCursor(sent: 0)
@@ -317,41 +320,57 @@ final class Session {
 
     private func join(_ message: ClientMessage) {
         guard let client = presence?.client, let room = room(message) else { return }
-        guard rooms.contains(room) || rooms.count < hub.limits.rooms else {
+        guard rooms.contains(room) || rooms.count + roomsAsked < hub.limits.rooms else {
             return fail(WireError(.rateLimited, "too many rooms on this connection"), message.id)
         }
         guard claims.inFlight < hub.limits.claimsInFlight else {
             return fail(WireError(.rateLimited, "too many joins in flight on this connection"), message.id)
         }
+        roomsAsked += 1
         let handle = claims.begin(.join(room), id: message.id)
-        EventLoop.task {
-            do {
-                switch try await self.hub.rooms.join(client, self, room) {
-                case .waiting(let place):
-                    self.reply(ServerFrame.place(place, of: room, isAnswer: true, id: message.id))
-                    _ = self.claims.end(handle)
-                case .admitted(let token, let expiresAt):
-                    guard self.state == .connected else { return }
-                    self.claims.granted(handle, .pass(token))
-                    let outcome = Outcome.admitted(room, token: token, expiresAt: expiresAt)
-                    let offset = try? await self.hub.engine.tell([(client: client, outcome: outcome)]).first
-                    guard self.state == .connected else { return }
-                    self.answer(handle, outcome, at: offset, message.id)
-                case .gone: return
-                }
-            } catch {
-                _ = self.claims.end(handle)
-                guard self.state == .connected else { return }
-                self.fail(WireError(asWire: error), message.id)
-            }
-            self.sendReadyOutcomes()
+        inOrder {
+            defer { self.roomsAsked -= 1 }
+            await self.join(client, room, message.id, handle)
         }
+    }
+
+    private func join(
+        _ client: ClientID, _ room: RoomID, _ id: MessageID?, _ handle: PendingClaims<MessageID>.Handle
+    ) async {
+        do {
+            guard state == .connected else { return }
+            switch try await hub.rooms.join(client, self, room) {
+            case .waiting(let place):
+                reply(ServerFrame.place(place, of: room, isAnswer: true, id: id))
+                _ = claims.end(handle)
+            case .admitted(let token, let expiresAt):
+                guard state == .connected else { return }
+                claims.granted(handle, .pass(token))
+                let outcome = Outcome.admitted(room, token: token, expiresAt: expiresAt)
+                let offset = try? await hub.engine.tell([(client: client, outcome: outcome)]).first
+                guard state == .connected else { return }
+                answer(handle, outcome, at: offset, id)
+            case .gone: return
+            }
+        } catch {
+            _ = claims.end(handle)
+            guard state == .connected else { return }
+            fail(WireError(asWire: error), id)
+        }
+        sendReadyOutcomes()
     }
 
     private func leave(_ message: ClientMessage) {
         guard let client = presence?.client, let room = room(message) else { return }
-        EventLoop.task {
+        guard roomsAsked < hub.limits.claimsInFlight else {
+            return fail(WireError(.rateLimited, "too many joins in flight on this connection"), message.id)
+        }
+        roomsAsked += 1
+        inOrder {
+            defer { self.roomsAsked -= 1 }
             do {
+                self.isLeaving.insert(room)
+                defer { self.isLeaving.remove(room) }
                 try await self.hub.rooms.leave(client, self, room)
                 guard self.state == .connected else { return }
                 self.reply(ServerFrame.left(room, reason: "left", id: message.id))
@@ -360,6 +379,20 @@ final class Session {
                 self.fail(WireError(asWire: error), message.id)
             }
         }
+    }
+
+    /// Joins and leaves of one connection are done one after the other, as they came.
+    private func inOrder(_ action: @escaping @LoopActor () async -> Void) {
+        let before = lastRoomAction
+        lastRoomAction = EventLoop.task {
+            await before?.value
+            await action()
+        }
+    }
+
+    /// Another connection of the client, or REST, gave the pass of a room back.
+    func gaveBack(_ room: RoomID) {
+        if !isLeaving.contains(room) { push(ServerFrame.left(room, reason: "left")) }
     }
 
     private func room(_ message: ClientMessage) -> RoomID? {

@@ -225,9 +225,12 @@ final class Presence {
     /// An outcome of the client, by whatever way.
     private func heard(_ event: ClientEvent) {
         switch event {
-        case .outcome(let outcome): for session in sessions { session.received(outcome) }
+        case .outcome(let outcome):
+            if case .admitted(let room, _, _) = outcome.outcome { hub.rooms.admitted(client, room) }
+            for session in sessions { session.received(outcome) }
         case .renewed: for session in sessions { session.mayHaveMissed() }
         case .away(let room): hub.rooms.away(client, room)
+        case .left(let room): for session in sessions { session.gaveBack(room) }
         }
     }
 }

@@ -15,15 +15,15 @@ export function openDialog(dialog) {
   });
 }
 
-/** @param {{title: string, body: string, action: string}} question @returns {Promise<boolean>} */
-export async function confirmed({ title, body, action }) {
+/** @param {{title: string, body: string, action: string, keep?: string}} question @returns {Promise<boolean>} */
+export async function confirmed({ title, body, action, keep = t("action.keep") }) {
   const answer = (value) => () => dialog.close(value);
   const named = { "aria-labelledby": "confirm-title", "aria-describedby": "confirm-body" };
   const dialog = h("dialog", { class: "dialog", ...named },
     h("h2", { id: "confirm-title" }, title),
     h("p", { id: "confirm-body" }, body),
     h("div", { class: "dialog__actions" },
-      h("button", { type: "button", class: "secondary", onclick: answer("") }, t("action.keep")),
+      h("button", { type: "button", class: "secondary", onclick: answer("") }, keep),
       h("button", { type: "button", class: "primary", onclick: answer("yes") }, action)));
   return (await openDialog(dialog)) === "yes";
 }

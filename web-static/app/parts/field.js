@@ -16,10 +16,15 @@ let made = 0;
  * @returns {Field}
  */
 export function field(name, { label, hint, ...attributes }) {
+  return labelled(name, { label, hint }, h("input", { name, ...attributes }));
+}
+
+/** @returns {Field} */
+function labelled(name, { label, hint }, input) {
   const id = `field-${name}-${++made}`;
   const problem = h("p", { class: "field__problem", id: `${id}-problem`, hidden: true });
-  const described = [hint && `${id}-hint`, `${id}-problem`].filter(Boolean).join(" ");
-  const input = h("input", { id, name, "aria-describedby": described, ...attributes });
+  input.id = id;
+  input.setAttribute("aria-describedby", [hint && `${id}-hint`, `${id}-problem`].filter(Boolean).join(" "));
   const element = h("div", { class: "field" },
     h("label", { for: id }, label),
     input,
@@ -33,6 +38,25 @@ export function field(name, { label, hint, ...attributes }) {
   };
   input.addEventListener("input", () => setProblem(null));
   return { name, element, input, setProblem };
+}
+
+/**
+ * A choice among some, as a field of a form.
+ *
+ * @param {string} name as the contract calls it
+ * @param {{label: () => string, hint?: () => string}} options
+ * @param {[value: string, words: () => string][]} choices
+ * @returns {Field & {offer: (choices: [string, () => string][]) => void}}
+ */
+export function choice(name, options, choices) {
+  const input = h("select", { name });
+  const offer = (offered) => {
+    const { value } = input;
+    input.replaceChildren(...offered.map(([value, words]) => h("option", { value }, words)));
+    input.value = offered.some(([one]) => one === value) ? value : offered[0]?.[0] ?? "";
+  };
+  offer(choices);
+  return { ...labelled(name, options, input), offer };
 }
 
 /** @param {() => string} label @param {Record<string, any>} attributes */

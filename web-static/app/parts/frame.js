@@ -7,6 +7,7 @@ import { session } from "../stores/session.js";
 import { isDark, toggleTheme } from "../theme.js";
 import { sections } from "../views.js";
 import { announcer } from "./announce.js";
+import { lineStrip } from "./line-strip.js";
 import { openSignIn } from "./sign-in.js";
 
 export function frame() {
@@ -14,6 +15,7 @@ export function frame() {
   const elements = [
     h("a", { class: "skip", href: "#main", onclick: (event) => skipTo(event, main) }, () => t("nav.skip")),
     h("header", { class: "top" }, brand(), navigation(), controls()),
+    lineStrip(),
     main,
     footer(),
     announcer,

@@ -49,7 +49,10 @@ function lineFacts(sale) {
   const isOver = status === "closed" || status === "cancelled";
   const when = status === "scheduled" ? t("sale.opensAt", { at: dateTime(sale.opensAt) })
     : t(isOver ? "sale.closedAt" : "sale.closesAt", { at: dateTime(sale.closesAt) });
-  return sale.price > 0 ? `${when} · ${t("sale.points", { n: sale.price })}` : when;
+  const words = [when];
+  if (sale.price > 0) words.push(t("sale.points", { n: sale.price }));
+  if (sale.room && !isOver) words.push(t("sale.line"));
+  return words.join(" · ");
 }
 
 function figure(sale) {

@@ -20,6 +20,7 @@
 import { path } from "../rest.js";
 import { Signal } from "../signal.js";
 import { live } from "./live.js";
+import { sales } from "./sales.js";
 import { session } from "./session.js";
 
 class Claims extends Signal {
@@ -83,7 +84,7 @@ class Claims extends Signal {
     Object.assign(claim, { isAsking: true, obstacle: null, refusal: null, askedAt: performance.now() });
     this.tell();
     try {
-      const result = await live.dibs.claim(sale);
+      const result = await live.dibs.claim(sale, { room: sales.get(sale)?.room ?? undefined });
       if (result.outcome === "accepted") this.#result(result);
       else claim.refusal = result;
       if (result.outcome === "duplicate") this.load(sale).catch(() => {});
@@ -94,6 +95,12 @@ class Claims extends Signal {
       if (error.undecided) claim.obstacle = error.code;
       else claim.refusal = { outcome: error.code };
     }
+    this.tell();
+  }
+
+  /** The buyer goes on to something else, as joining the line. */
+  forgetRefusal(sale) {
+    this.of(sale).refusal = null;
     this.tell();
   }
 

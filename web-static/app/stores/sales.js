@@ -11,6 +11,7 @@
  * @property {string} closesAt
  * @property {number} price
  * @property {number} perClientLimit
+ * @property {string | null} [room] its waiting room
  */
 import { clock } from "../clock.js";
 import { call, path } from "../rest.js";

@@ -98,7 +98,8 @@ export function show() {
   }
 
   function fillChoice() {
-    const possible = sales.all.filter((sale) => {
+    // Its buyers do not stand in line.
+    const possible = sales.all.filter((sale) => !sale.room).filter((sale) => {
       const status = statusNow(sale);
       return status === "open" || (status === "scheduled" && Date.parse(sale.opensAt) - clock.now() < LONGEST_WAIT_MS);
     });

@@ -3,11 +3,13 @@ import { clock } from "../clock.js";
 import { h, refresh } from "../dom.js";
 import { countdown, dateTime, number, t } from "../i18n.js";
 import { holdsTicket } from "../outcome.js";
+import { announce } from "../parts/announce.js";
 import { problemWords } from "../parts/problem.js";
 import { ticketList } from "../parts/ticket-list.js";
 import { stub } from "../parts/stub.js";
 import { quantityWords, rollOf, statusMark } from "../parts/ticket.js";
 import { claims } from "../stores/claims.js";
+import { line } from "../stores/line.js";
 import { live } from "../stores/live.js";
 import { sales, statusNow } from "../stores/sales.js";
 import { session } from "../stores/session.js";
@@ -56,10 +58,25 @@ export function show(id) {
     placeholder.remove();
   }
 
+  let place = "out";
   const update = () => {
     if (sale() && !isBuilt) build();
     refresh(element);
+    if (!sale()?.room) return;
+    line.look(sale());
+    const before = place;
+    place = line.of(sale().room).state;
+    if (place === "admitted" && before !== place) callUp();
   };
+
+  /** It is the buyer's turn: the heading that says so gets the focus, unless a dialog has it. */
+  function callUp() {
+    const turn = element.querySelector("#turn");
+    if (!turn || turn.hidden) return;
+    if (document.querySelector("dialog[open]")) return announce(t("line.turn"));
+    turn.focus({ preventScroll: true });
+    turn.closest(".stub").scrollIntoView({ block: "nearest" });
+  }
 
   async function loadPoints() {
     const user = session.user;
@@ -82,6 +99,7 @@ export function show(id) {
   const stops = [
     sales.listen(update),
     claims.listen(update),
+    line.listen(update),
     session.listen(() => {
       if (session.user?.userId !== userId) loadMine();
       userId = session.user?.userId;

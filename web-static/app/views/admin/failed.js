@@ -11,48 +11,50 @@ const PAGE = 100;
 const HEADINGS = ["table.order", "table.client", "table.ticket", "table.reason", "table.failedAt", "table.actions"];
 
 export function show() {
-  /** @type {Map<number, object>} */ const entries = new Map();
+  /** @type {object[]} The list as it was answered last. */ let entries = [];
+  /** How many of them may be shown. */ let most = PAGE;
   let hasLoaded = false;
   let hasOlder = false;
   let problem = null;
   const rows = h("tbody");
   const isWaiting = (entry) => entry.status === "failed";
-  const newestFirst = () => [...entries.values()].sort((a, b) => b.id - a.id);
 
   const element = adminPage(() => t("admin.failed"),
     h("p", { class: "notice", role: "status", hidden: () => !problem }, () => problem && problemWords(problem)),
-    h("p", { class: "empty", hidden: () => !hasLoaded || entries.size > 0 }, () => t("failed.none")),
-    h("p", { hidden: () => !newestFirst().some(isWaiting) },
+    h("p", { class: "empty", hidden: () => !hasLoaded || entries.length > 0 }, () => t("failed.none")),
+    h("p", { hidden: () => !entries.some(isWaiting) },
       h("button", { type: "button", class: "primary", id: "retry-all", onclick: retryAll },
         () => t("failed.retryAll"))),
-    h("div", { hidden: () => entries.size === 0 }, table(() => t("admin.failed"), HEADINGS, rows)),
+    h("div", { hidden: () => entries.length === 0 }, table(() => t("admin.failed"), HEADINGS, rows)),
     h("p", { hidden: () => !hasOlder },
       h("button", { type: "button", class: "secondary", onclick: askOlder }, () => t("failed.older"))));
 
-  async function ask(where) {
-    const answer = await session.adminCall("GET", where);
-    for (const entry of answer) entries.set(entry.id, entry);
-    return answer;
+  /** Asks for all that is shown: what was settled meanwhile is not on the list any more, and goes. */
+  async function ask() {
+    const list = [];
+    let page;
+    do {
+      const before = list.length > 0 ? path`&before=${list.at(-1).id}` : "";
+      page = await session.adminCall("GET", `api/failed-orders?limit=${PAGE}${before}`);
+      list.push(...page);
+    } while (page.length === PAGE && list.length < most);
+    entries = list;
+    hasOlder = page.length === PAGE;
+    hasLoaded = true;
   }
 
-  const asking = repeatedly(async () => {
-    const answer = await ask(`api/failed-orders?limit=${PAGE}`);
-    if (!hasLoaded) hasOlder = answer.length === PAGE;
-    hasLoaded = true;
-  }, ASK_EVERY_MS, (error) => {
+  const asking = repeatedly(ask, ASK_EVERY_MS, (error) => {
     problem = error;
     update();
   });
 
-  async function askOlder() {
-    const oldest = newestFirst().at(-1).id;
-    const answer = await doAndTell(() => ask(path`api/failed-orders?limit=${PAGE}&before=${oldest}`), () => "");
-    if (answer) hasOlder = answer.length === PAGE;
-    update();
+  function askOlder() {
+    most += PAGE;
+    asking.now();
   }
 
   function update() {
-    each(rows, newestFirst(), (entry) => entry.id, row);
+    each(rows, entries, (entry) => entry.id, row);
     refresh(element);
   }
 

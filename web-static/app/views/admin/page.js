@@ -6,7 +6,8 @@ import { problemWords } from "../../parts/problem.js";
 import { session } from "../../stores/session.js";
 
 const LINKS = [
-  ["#/admin", "admin.sales"], ["#/admin/register", "admin.register"], ["#/admin/statistics", "admin.statistics"],
+  ["#/admin", "admin.sales"], ["#/admin/register", "admin.register"], ["#/admin/rooms", "admin.rooms"],
+  ["#/admin/statistics", "admin.statistics"],
   ["#/admin/failed", "admin.failed"], ["#/admin/audit", "admin.audit"], ["#/admin/points", "admin.points"],
 ];
 
@@ -47,23 +48,33 @@ export function table(label, headings, body) {
 }
 
 /**
- * Asks again and again while the view is shown and the page is visible.
+ * Asks again and again while the view is shown and the page is visible. One question at a time, so that no late answer
+ * takes the place of a newer one.
  * @param {() => Promise<void>} ask @param {number} everyMs @param {(error: Error | null) => void} heard
+ * @returns {{now: () => Promise<void>, stop: () => void}} `now` asks at once; while an answer is awaited, which may be
+ * of before what is to be seen, right after it.
  */
 export function repeatedly(ask, everyMs, heard) {
   let timer = 0;
   let stopped = false;
+  let isAsking = false;
+  let isAskedAgain = false;
   const turn = async () => {
+    if (stopped) return;
+    isAskedAgain = isAsking;
+    if (isAsking) return;
     clearTimeout(timer);
+    isAsking = true;
     let error = null;
     try {
       if (!document.hidden) await ask();
     } catch (caught) {
       error = caught;
     }
+    isAsking = false;
     if (stopped) return;
+    timer = setTimeout(turn, isAskedAgain ? 0 : Math.max(everyMs, error?.retryAfterMs ?? 0));
     heard(error);
-    timer = setTimeout(turn, Math.max(everyMs, error?.retryAfterMs ?? 0));
   };
   turn();
   return {

@@ -3,7 +3,8 @@ import { clock } from "../../clock.js";
 import { h } from "../../dom.js";
 import { t } from "../../i18n.js";
 import { announce } from "../../parts/announce.js";
-import { field, form } from "../../parts/field.js";
+import { choice, field, form } from "../../parts/field.js";
+import { rooms } from "../../stores/rooms.js";
 import { sales } from "../../stores/sales.js";
 import { session } from "../../stores/session.js";
 import { adminPage } from "./page.js";
@@ -23,6 +24,10 @@ export function show() {
     text("perClientLimit", { ...whole, value: "1" }),
     text("rejectPercent", { ...whole, value: "0", hint: () => t("register.rejectPercentHint") }),
   ];
+  const none = ["", () => t("register.noRoom")];
+  const room = choice("room", { label: () => t("register.room"), hint: () => t("register.roomHint") }, [none]);
+  rooms.loadAll().then(() => room.offer([none, ...rooms.all.map(({ id }) => [id, () => id])]), () => {});
+  fields.push(room);
   const value = Object.fromEntries(fields.map((one) => [one.name, one.input]));
 
   const openIn = (minutes, words) => h("button", {
@@ -42,6 +47,7 @@ export function show() {
       price: wholeNumber(value.price),
       perClientLimit: wholeNumber(value.perClientLimit),
       rejectPercent: wholeNumber(value.rejectPercent),
+      room: value.room.value || undefined,
     } });
     sales.learn(sale);
     announce(t("register.done", { name: sale.name }));

@@ -2,6 +2,7 @@
 import { each, h, refresh } from "../../dom.js";
 import { dateTime, duration, number, t, tCode } from "../../i18n.js";
 import { plot } from "../../parts/plot.js";
+import { REQUESTS } from "../../parts/plot-kinds.js";
 import { problemWords } from "../../parts/problem.js";
 import { saleActions } from "../../parts/sale-actions.js";
 import { statusMark } from "../../parts/ticket.js";
@@ -22,7 +23,7 @@ export function show(id) {
   const sale = () => (id === undefined ? undefined : sales.get(id));
   const title = () => (id === undefined ? t("admin.statistics") : sale()?.name ?? t("sale.serial", { id }));
 
-  const chart = plot();
+  const chart = plot(REQUESTS);
   const refusals = h("ul", { class: "refusals" });
   const head = h("div", { class: "statistics__head" });
   const element = adminPage(title,
@@ -59,7 +60,7 @@ export function show(id) {
   });
 
   function update() {
-    if (sale() && !head.firstChild) head.append(statusMark(sale), buyersLink(id), saleActions(sale));
+    if (sale() && !head.firstChild) head.append(...headOf(sale));
     if (figures) {
       chart.draw(figures.series ?? [], answered);
       each(refusals, Object.entries(figures.refused ?? {}), ([code]) => code, refusalLine);
@@ -84,8 +85,11 @@ export function show(id) {
   };
 }
 
-function buyersLink(id) {
-  return h("a", { href: `#/sale/${encodeURIComponent(id)}` }, () => t("admin.buyersView"));
+function headOf(sale) {
+  const { id, room } = sale();
+  const buyersView = h("a", { href: `#/sale/${encodeURIComponent(id)}` }, () => t("admin.buyersView"));
+  const itsRoom = h("a", { href: `#/admin/room/${encodeURIComponent(room)}` }, () => t("room.title", { id: room }));
+  return [statusMark(sale), buyersView, ...(room ? [itsRoom] : []), saleActions(sale)];
 }
 
 function refusedOf(figures) {

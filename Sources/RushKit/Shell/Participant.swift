@@ -1,0 +1,24 @@
+import EventLoop
+
+/// A client of a part, however it talks with the server.
+@LoopActor
+protocol Participant: AnyObject {
+    /// Which of the run's clients.
+    var index: Int { get }
+    /// The name by which the server knows it.
+    var name: String { get }
+    /// Whether a claim is out that has no answer.
+    var isUnanswered: Bool { get }
+    /// Whether something is on its way that was claimed.
+    var isBusy: Bool { get }
+    /// Whether there is nothing more to wait for.
+    var isFinished: Bool { get }
+    /// Whether the part knows that it is finished.
+    var isCounted: Bool { get set }
+    /// Its places in the line.
+    var stays: [Stay] { get }
+    /// The moment of the first claim, or of the join, has come.
+    func begin()
+    /// Time is up: nothing new is claimed.
+    func stopClaiming()
+}

@@ -1,0 +1,588 @@
+import Engine
+import EventLoop
+import Gateway
+import Model
+
+/// One client of this process in one line.
+@LoopActor
+private final class Waiter {
+    let client: ClientID
+    var number: Int64
+    var sessions: [Session]
+    /// What it was told last.
+    var told: PlaceInLine
+    var toldAt: Int64
+    /// The change of the line as of which the number is known: older maps say nothing about it.
+    var since: Int64
+    /// Since when the map says that it waits no more, while nobody has said what became of it; 0 when it waits.
+    var inDoubtSince: Int64 = 0
+    /// The session by which it leaves, which gets its own answer.
+    weak var leaver: Session?
+    /// Whether it waits no more.
+    var isGone = false
+
+    init(client: ClientID, number: Int64, session: Session, told: PlaceInLine) {
+        self.client = client
+        self.number = number
+        self.told = told
+        sessions = [session]
+        toldAt = EventLoop.monotonicMilliseconds
+        since = told.event
+    }
+}
+
+/// One room's line, as far as clients of this process wait in it: computes their ranks from what leaves the line.
+///
+/// A number that is done with says nothing of its client: it was admitted, or sent home, or has another number since lots
+/// were drawn. So nobody is dropped for that. Who left out of turn is named by the message, who was admitted by its
+/// outcome; of whoever is in doubt for longer Redis is asked.
+@LoopActor
+final class RoomLine {
+    let room: RoomID
+    private let key: StateKey
+    private unowned let hub: RoomHub
+    private var waiters: [ClientID: Waiter] = [:]
+    /// The waiters, and some who have gone, by number where ``isSorted`` says so: who is in front is told first.
+    private var order: [Waiter] = []
+    private var isSorted = true
+    /// Joins that are under way.
+    var expected = 0
+
+    /// Nil until it is known, and while it may be wrong.
+    private var map: LineMap?
+    private var summary: RoomSummary?
+    private var summaryAt: Int64 = 0
+    /// The last message that came while there was no map.
+    private var missedEvent: Int64 = .min
+    /// The numbers up to which everybody was sent home.
+    private var closedHead: Int64 = 0
+    private var subscription: Subscription?
+    private var starting: Task<Result<Void, any Error>, Never>?
+    private var isReading = false
+    private var readAgain = false
+    private var holdAgain = false
+    private var hasEnded = false
+
+    private let tick = LoopTimer()
+    private var tickDueAt: Int64 = .max
+    private var tickedAt: Int64 = .min
+    /// How far a round of telling has come.
+    private var position = 0
+    /// Whether something changed since that round began.
+    private var changedMeanwhile = false
+    private var isAnyLate = false
+    private var inDoubt: [Waiter] = []
+    private var sales: [SaleID: (observation: SaleObservation, state: SaleState?, status: SaleStatus?)] = [:]
+
+    /// Ranks are pushed at most this often.
+    private static let tickMilliseconds: Int64 = 100
+    /// How many waiters are looked at in one turn of the loop: others want theirs.
+    private static let waitersPerTurn = 500
+    /// Ranks that changed too little to be pushed at once are looked at again after this.
+    private static let lateMilliseconds: Int64 = 1000
+    /// How long the outcome of whoever was admitted may take before Redis is asked.
+    private static let doubtMilliseconds: Int64 = 500
+
+    init(room: RoomID, key: StateKey, hub: RoomHub) {
+        self.room = room
+        self.key = key
+        self.hub = hub
+        salesChanged()
+    }
+
+    var count: Int { waiters.count }
+    var isEmpty: Bool { waiters.isEmpty && expected == 0 }
+
+    func has(_ client: ClientID) -> Bool { waiters[client] != nil }
+
+    func end() {
+        hasEnded = true
+        tick.stop()
+        subscription?.cancel()
+        subscription = nil
+        for sale in sales.values { sale.observation.cancel() }
+        sales = [:]
+    }
+
+    // MARK: waiters
+
+    /// A session's client has joined, or was there.
+    func add(
+        _ client: ClientID, _ session: Session, number: Int64, rank: Int64, summary: RoomSummary
+    ) -> PlaceInLine {
+        let place = PlaceInLine(
+            rank: rank, waiting: summary.waiting,
+            estimatedSeconds: summary.estimatedSeconds(rank: rank, waiting: summary.waiting, at: summary.now),
+            isReachable: isReachable(rank, summary), isProvisional: summary.draw != .none, event: summary.event)
+        if let waiter = waiters[client] {
+            renumber(waiter, number, since: summary.event)
+            waiter.told = place
+            waiter.toldAt = EventLoop.monotonicMilliseconds
+            if !waiter.sessions.contains(where: { $0 === session }) { waiter.sessions.append(session) }
+        } else {
+            let waiter = Waiter(client: client, number: number, session: session, told: place)
+            waiters[client] = waiter
+            if let last = order.last, last.number > number { isSorted = false }
+            order.append(waiter)
+        }
+        session.rooms.insert(room)
+        // What the map already knows beyond the join has to be told.
+        if let map, map.event > summary.event { changed() }
+        return place
+    }
+
+    /// - Returns: whether nobody is left here who waits for this client.
+    func remove(_ session: Session, _ client: ClientID) -> Bool {
+        guard let waiter = waiters[client] else { return false }
+        waiter.sessions.removeAll { $0 === session }
+        guard waiter.sessions.isEmpty else { return false }
+        forget(waiter)
+        return true
+    }
+
+    /// The client is about to leave.
+    func leaving(_ client: ClientID, by session: Session) { waiters[client]?.leaver = session }
+
+    /// The client has left; `told` gets its own answer.
+    func left(_ client: ClientID, told: Session) {
+        told.rooms.remove(room)
+        told.connection.unmark(key)
+        guard let waiter = waiters[client] else { return }
+        waiter.leaver = told
+        end(waiter, "left")
+    }
+
+    /// The client was admitted: nothing more is told here, its pass comes as an outcome.
+    func admitted(_ client: ClientID) {
+        // An old admission may be told late, when the client stands in line again.
+        guard let waiter = waiters[client], let map, map.rank(of: waiter.number) == nil else { return }
+        admitted(waiter)
+    }
+
+    private func admitted(_ waiter: Waiter) {
+        forget(waiter)
+        for session in waiter.sessions {
+            session.rooms.remove(room)
+            session.connection.unmark(key)
+        }
+    }
+
+    private func end(_ waiter: Waiter, _ reason: String) {
+        guard !waiter.isGone else { return }
+        forget(waiter)
+        let bytes = ServerFrame.left(room, reason: reason)
+        for session in waiter.sessions {
+            session.rooms.remove(room)
+            session.connection.unmark(key)
+            if session !== waiter.leaver { session.push(bytes) }
+        }
+    }
+
+    private func forget(_ waiter: Waiter) {
+        if waiters[waiter.client] === waiter { waiters[waiter.client] = nil }
+        waiter.isGone = true
+    }
+
+    private func renumber(_ waiter: Waiter, _ number: Int64, since event: Int64) {
+        if waiter.number != number { isSorted = false }
+        waiter.number = number
+        waiter.since = event
+        waiter.inDoubtSince = 0
+    }
+
+    // MARK: the line
+
+    /// Returns when the room's changes are heard and its line is known.
+    func ready() async throws {
+        if subscription != nil, summary != nil { return }
+        let task =
+            starting
+            ?? EventLoop.task {
+                do {
+                    return .success(try await self.start())
+                } catch {
+                    return .failure(error)
+                }
+            }
+        starting = task
+        let result = await task.value
+        starting = nil
+        try result.get()
+    }
+
+    private func start() async throws {
+        if subscription == nil {
+            let new = try await hub.engine.subscribe(room: room) { [weak self] event in self?.heard(event) }
+            guard !hasEnded else { return new.cancel() }
+            subscription = new
+        }
+        try await read()
+    }
+
+    /// Reads the line, and again while messages were missed meanwhile.
+    private func read() async throws {
+        repeat {
+            let began = EventLoop.nanoseconds
+            let found = try await hub.rooms.directory.with(room) {
+                try await self.hub.engine.snapshot(of: self.room)
+            }
+            // Messages that were applied meanwhile may be newer.
+            if let map, map.event > found.map.event { return }
+            map = found.map
+            summary = found.summary
+            summaryAt = EventLoop.monotonicMilliseconds
+            hub.log(
+                .debug, "room_read",
+                [
+                    "room": .init(room), "waiting": .init(found.summary.waiting),
+                    "microseconds": .init(Int64(EventLoop.nanoseconds - began) / 1000),
+                ])
+        } while missedEvent > (map?.event ?? .max)
+        missedEvent = .min
+    }
+
+    private func heard(_ event: RoomEvent) {
+        switch event {
+        case .renewed: synchronize()
+        case .changed(let summary, let kind, let left):
+            guard var known = map else {
+                missedEvent = max(missedEvent, summary.event)
+                // Who was held before this may have another number, or none, since.
+                if kind != .changed { holdAgain = true }
+                return
+            }
+            map = nil
+            let applied = known.apply(event: summary.event, head: summary.head, next: summary.next, left: left)
+            map = known
+            switch applied {
+            case .old: return
+            case .gap: return synchronize()
+            case .applied: break
+            }
+            self.summary = summary
+            summaryAt = EventLoop.monotonicMilliseconds
+            if !left.isEmpty { endThose(in: left) }
+            switch kind {
+            case .changed: changed()
+            case .closed: closed(upTo: summary.head)
+            case .drawn: holdAnew()
+            }
+        }
+    }
+
+    /// These have left out of turn.
+    private func endThose(in left: [ClosedRange<Int64>]) {
+        sort()
+        for range in left {
+            var low = 0
+            var high = order.count
+            while low < high {
+                let middle = (low + high) / 2
+                if order[middle].number < range.lowerBound { low = middle + 1 } else { high = middle }
+            }
+            while low < order.count, order[low].number <= range.upperBound {
+                end(order[low], "left")
+                low += 1
+            }
+        }
+        hub.removeIfEmpty(self)
+    }
+
+    private func sort() {
+        guard !isSorted else { return }
+        order.sort { $0.number < $1.number }
+        isSorted = true
+        // A round that is under way begins anew.
+        if position > 0 {
+            position = 0
+            changedMeanwhile = true
+        }
+    }
+
+    /// What is known of the line may be wrong: reads it anew, and asks where all clients here stand.
+    private func synchronize() {
+        map = nil
+        holdAnew()
+    }
+
+    /// Holds the places of all clients here anew, and learns where they stand: after the connection was renewed, Redis
+    /// was replaced, lots were drawn, or a gateway was given up for dead.
+    func holdAnew() {
+        guard !hasEnded, summary != nil else { return }
+        holdAgain = true
+        guard !isReading else {
+            readAgain = true
+            return
+        }
+        isReading = true
+        EventLoop.task {
+            var backoff = Backoff(base: 50, cap: 2000)
+            repeat {
+                self.readAgain = false
+                do {
+                    if self.holdAgain {
+                        self.holdAgain = false
+                        do {
+                            try await self.hold(Array(self.waiters.values))
+                        } catch {
+                            self.holdAgain = true
+                            throw error
+                        }
+                    }
+                    try await self.read()
+                } catch {
+                    self.readAgain = true
+                    self.hub.log(.debug, "line_waits", ["room": .init(self.room), "error": .init("\(error)")])
+                    await EventLoop.sleep(milliseconds: backoff.next())
+                }
+            } while (self.readAgain || self.holdAgain) && !self.hasEnded
+            self.isReading = false
+            self.changed()
+            self.hub.removeIfEmpty(self)
+        }
+    }
+
+    /// Holds places, and acts on where their clients stand.
+    private func hold(_ waiters: [Waiter]) async throws {
+        let holder = await hub.heartbeat.current()
+        let all = waiters.filter { !$0.isGone }.sorted { $0.number < $1.number }.map { (waiter: $0, since: $0.since) }
+        guard !all.isEmpty else { return }
+        let found = try await hub.rooms.directory.with(room) {
+            try await self.hub.engine.hold(all.map(\.waiter.client), room: self.room, holder: holder)
+        }
+        var lost: [Waiter] = []
+        for ((waiter, since), standing) in zip(all, found.standings) {
+            // It joined again meanwhile, by which more is known.
+            guard waiter.since == since else { continue }
+            guard !waiter.isGone else {
+                // It closed its connections meanwhile, unless it is here by a newer one.
+                if self.waiters[waiter.client] == nil {
+                    hub.engine.away(waiter.client, room: room, holder: holder) { [hub] in hub.heartbeat.renumber() }
+                }
+                continue
+            }
+            switch standing {
+            case .waiting(let number, _): renumber(waiter, number, since: found.summary.event)
+            case .admitted: admitted(waiter)
+            case .finished, .rejected: end(waiter, waiter.number <= closedHead ? "closed" : "left")
+            case .unknown: lost.append(waiter)
+            }
+        }
+        try await joinAgain(lost, holder: holder)
+    }
+
+    /// Redis has lost these clients: they stand in line again, in the order that is known here.
+    private func joinAgain(_ lost: [Waiter], holder: Int64) async throws {
+        let joins = lost.map { waiter in
+            EventLoop.task { () -> Result<(standing: RoomStanding, summary: RoomSummary), any Error> in
+                do {
+                    return .success(try await self.hub.rooms.join(waiter.client, self.room, holder: holder))
+                } catch {
+                    return .failure(error)
+                }
+            }
+        }
+        for (waiter, join) in zip(lost, joins) {
+            switch await join.value {
+            case .success(let joined):
+                switch joined.standing {
+                case .waiting(let number, _): renumber(waiter, number, since: joined.summary.event)
+                default: admitted(waiter)
+                }
+            case .failure(let error as WireError) where error.code != .unavailable: end(waiter, "closed")
+            case .failure(let error): throw error
+            }
+        }
+    }
+
+    // MARK: telling
+
+    private func changed() {
+        guard !hasEnded, !waiters.isEmpty else { return }
+        changedMeanwhile = true
+        guard position == 0 else { return }
+        let wait = tickedAt == .min ? 0 : tickedAt + Self.tickMilliseconds - EventLoop.monotonicMilliseconds
+        schedule(max(0, wait))
+    }
+
+    private func schedule(_ milliseconds: Int64) {
+        let moment = EventLoop.monotonicMilliseconds + milliseconds
+        guard !tick.isRunning || moment < tickDueAt else { return }
+        tickDueAt = moment
+        tick.start(after: milliseconds) { [weak self] in self?.tell() }
+    }
+
+    /// A part of a round: tells the next waiters whose ranks have changed.
+    private func tell() {
+        guard map != nil, !hasEnded else {
+            position = 0
+            return
+        }
+        let began = EventLoop.nanoseconds
+        let now = EventLoop.monotonicMilliseconds
+        if position == 0 {
+            tickedAt = now
+            changedMeanwhile = false
+            isAnyLate = false
+            order.removeAll { $0.isGone }
+            sort()
+        }
+        let end = min(order.count, position + Self.waitersPerTurn)
+        var pushes: Int64 = 0
+        for index in position..<end { pushes += tell(order[index], now) }
+        hub.rooms.metrics.rankPushes += pushes
+        hub.rooms.metrics.rankNanoseconds += Int64(EventLoop.nanoseconds - began)
+        position = end < order.count ? end : 0
+        if position > 0 { return schedule(0) }
+        askWhatBecame()
+        hub.removeIfEmpty(self)
+        if changedMeanwhile { changed() } else if isAnyLate { schedule(Self.lateMilliseconds) }
+    }
+
+    /// - Returns: how many frames that makes.
+    private func tell(_ waiter: Waiter, _ now: Int64) -> Int64 {
+        guard let map, let summary, !waiter.isGone, waiter.number <= map.next, waiter.since <= map.event else {
+            return 0
+        }
+        guard let rank = map.rank(of: waiter.number) else {
+            if waiter.inDoubtSince == 0 { waiter.inDoubtSince = now }
+            if now - waiter.inDoubtSince >= Self.doubtMilliseconds { inDoubt.append(waiter) }
+            isAnyLate = true
+            return 0
+        }
+        waiter.inDoubtSince = 0
+        let told = waiter.told
+        let isFlagged = isReachable(rank, summary) != told.isReachable || told.isProvisional != (summary.draw != .none)
+        if !isFlagged {
+            let isLonger = abs(map.waiting - told.waiting) * 10 > told.waiting
+            guard rank != told.rank || isLonger else { return 0 }
+            guard
+                RankPolicy.shouldPush(
+                    rank: rank, told: told.rank, toldAtMilliseconds: waiter.toldAt, nowMilliseconds: now)
+                    || isLonger && now - waiter.toldAt >= RankPolicy.patienceMilliseconds
+            else {
+                isAnyLate = true
+                return 0
+            }
+        }
+        waiter.told = place(of: rank, map, summary)
+        waiter.toldAt = now
+        // Encoded when the socket can take it, with what is true then.
+        for session in waiter.sessions {
+            session.connection.markChanged(key) { [weak self, weak waiter] in
+                guard let waiter else { return nil }
+                return self?.frame(waiter)
+            }
+        }
+        return Int64(waiter.sessions.count)
+    }
+
+    private func place(of rank: Int64, _ map: LineMap, _ summary: RoomSummary) -> PlaceInLine {
+        // By Redis' clock, by which the pace is measured.
+        let age = max(0, EventLoop.monotonicMilliseconds - summaryAt)
+        let now = Timestamp(milliseconds: summary.now.milliseconds + age)
+        return PlaceInLine(
+            rank: rank, waiting: map.waiting,
+            estimatedSeconds: summary.estimatedSeconds(rank: rank, waiting: map.waiting, at: now),
+            isReachable: isReachable(rank, summary), isProvisional: summary.draw != .none, event: map.event)
+    }
+
+    private func frame(_ waiter: Waiter) -> [UInt8]? {
+        guard !waiter.isGone, let map, let summary else { return nil }
+        if waiter.told.event != map.event {
+            guard waiter.since <= map.event, let rank = map.rank(of: waiter.number) else { return nil }
+            waiter.told = place(of: rank, map, summary)
+        }
+        return ServerFrame.place(waiter.told, of: room, isAnswer: false)
+    }
+
+    /// Nobody has said what became of these for a while.
+    private func askWhatBecame() {
+        guard !inDoubt.isEmpty else { return }
+        let waiters = inDoubt
+        inDoubt = []
+        EventLoop.task {
+            do {
+                try await self.hold(waiters)
+            } catch {
+                // Asked again in the next round.
+            }
+            self.changed()
+            self.hub.removeIfEmpty(self)
+        }
+    }
+
+    // MARK: the room's sales
+
+    /// Which sales the room has may have changed.
+    func salesChanged() {
+        guard !hasEnded else { return }
+        let live = Set((hub.rooms.directory.liveSales[room] ?? []).map(\.sale.id))
+        for (sale, known) in sales where !live.contains(sale) {
+            let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
+            // Its end is told to those who wait for it, also where the line goes on for another sale.
+            if let state = known.state, known.status != state.status(at: now) { tellStatus(state) }
+            known.observation.cancel()
+            sales[sale] = nil
+        }
+        for sale in live where sales[sale] == nil {
+            let observation = hub.watches.observe(sale) { [weak self] state in self?.heard(state) }
+            sales[sale] = (observation, nil, nil)
+        }
+    }
+
+    private func heard(_ state: SaleState) {
+        guard let known = sales[state.sale.id] else { return }
+        let status = state.status(at: Timestamp(milliseconds: EventLoop.wallMilliseconds))
+        sales[state.sale.id] = (known.observation, state, status)
+        // The first look is no news: who joins is told what can be reached.
+        if let before = known.status, before != status { tellStatus(state) }
+        changed()
+    }
+
+    private func tellStatus(_ state: SaleState) {
+        let sessions = waiters.values.flatMap(\.sessions)
+        EventLoop.task { await self.push(state, to: sessions) }
+    }
+
+    /// Some hundred in a turn of the loop.
+    private func push(_ state: SaleState, to sessions: [Session]) async {
+        let bytes = ServerFrame.sale(state, at: Timestamp(milliseconds: EventLoop.wallMilliseconds))
+        for chunk in sessions.chunks(of: Self.waitersPerTurn) {
+            for session in chunk where !session.isWatching(state.sale.id) { session.push(bytes) }
+            await EventLoop.sleep(milliseconds: 0)
+        }
+    }
+
+    /// Whether what is left can reach a rank; nil where the room has no sale, and before lots are drawn.
+    private func isReachable(_ rank: Int64, _ summary: RoomSummary) -> Bool? {
+        guard !sales.isEmpty, summary.draw == .none else { return nil }
+        var left: Int64 = 0
+        for sale in sales.values {
+            // What is not known is not denied.
+            guard let state = sale.state else { return nil }
+            left += state.remaining
+        }
+        return rank <= left
+    }
+
+    /// Everybody up to this number was sent home: told the status of each sale, and `left`.
+    private func closed(upTo head: Int64) {
+        closedHead = max(closedHead, head)
+        let ended = Array(sales.keys)
+        let gone = waiters.values.filter { $0.number <= head }
+        EventLoop.task {
+            let sessions = gone.flatMap(\.sessions)
+            for sale in ended {
+                if let state = try? await self.hub.watches.state(of: sale) { await self.push(state, to: sessions) }
+            }
+            for chunk in Array(gone).chunks(of: Self.waitersPerTurn) {
+                // Unless it stands in line again.
+                for waiter in chunk where waiter.number <= head { self.end(waiter, "closed") }
+                await EventLoop.sleep(milliseconds: 0)
+            }
+            self.hub.removeIfEmpty(self)
+            self.changed()
+        }
+    }
+}
