@@ -83,6 +83,9 @@ final class RoomLine {
     /// How long the outcome of whoever was admitted may take before Redis is asked.
     private static let doubtMilliseconds: Int64 = 500
 
+    /// How long the news of a sale's end may take, after those that wait for it were sent home.
+    private static let endMilliseconds: Int64 = 2000
+
     init(room: RoomID, key: StateKey, hub: RoomHub) {
         self.room = room
         self.key = key
@@ -520,8 +523,10 @@ final class RoomLine {
         let live = Set((hub.rooms.directory.liveSales[room] ?? []).map(\.sale.id))
         for (sale, known) in sales where !live.contains(sale) {
             let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
-            // Its end is told to those who wait for it, also where the line goes on for another sale.
-            if let state = known.state, known.status != state.status(at: now) { tellStatus(state) }
+            // Its end is told to those who wait for it, also where the line goes on for another sale. What is known of it
+            // may be older than the list of the live ones: then its end is still to be heard.
+            guard let state = known.state, Self.isOver(state.status(at: now)) else { continue }
+            if known.status != state.status(at: now) { tellStatus(state) }
             known.observation.cancel()
             sales[sale] = nil
         }
@@ -538,6 +543,19 @@ final class RoomLine {
         // The first look is no news: who joins is told what can be reached.
         if let before = known.status, before != status { tellStatus(state) }
         changed()
+    }
+
+    private static func isOver(_ status: SaleStatus) -> Bool { status == .closed || status == .cancelled }
+
+    /// A sale that has ended, as soon as that is known here.
+    private func end(of sale: SaleID) async -> SaleState? {
+        let deadline = EventLoop.monotonicMilliseconds + Self.endMilliseconds
+        while true {
+            let state = try? await hub.watches.state(of: sale)
+            let status = state?.status(at: Timestamp(milliseconds: EventLoop.wallMilliseconds))
+            if status.map(Self.isOver) ?? false || EventLoop.monotonicMilliseconds >= deadline { return state }
+            await EventLoop.sleep(milliseconds: 25)
+        }
     }
 
     private func tellStatus(_ state: SaleState) {
@@ -574,7 +592,7 @@ final class RoomLine {
         EventLoop.task {
             let sessions = gone.flatMap(\.sessions)
             for sale in ended {
-                if let state = try? await self.hub.watches.state(of: sale) { await self.push(state, to: sessions) }
+                if let state = await self.end(of: sale) { await self.push(state, to: sessions) }
             }
             for chunk in Array(gone).chunks(of: Self.waitersPerTurn) {
                 // Unless it stands in line again.
