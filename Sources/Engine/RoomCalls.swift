@@ -214,8 +214,6 @@ final class RoomCalls {
                 self.deliver(parts[1], of: room)
                 then(.success(parts.dropFirst(2).map { (RoomStanding(word: $0.string ?? ""), summary) }))
             }
-            deliver(parts[1], of: room)
-            return .success(parts.dropFirst(2).map { (RoomStanding(word: $0.string ?? ""), summary) })
         }
     }
 

@@ -554,7 +554,7 @@ import Testing
                 .admitted(.main, token: token, expiresAt: start + 1000), .expired(.main, token: token),
             ]
             #expect(try await fixture.told("a") == expected)
-            await heard.wait(for: 2)
+            try await heard.wait(for: 2)
             #expect(
                 heard.events
                     == expected.enumerated().map {

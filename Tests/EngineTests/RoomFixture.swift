@@ -12,7 +12,7 @@ extension EngineFixture {
         _ limits: RoomLimits, version: Int64 = 1, drawnAt: Timestamp? = nil, id: RoomID = .main
     ) async throws -> RoomID {
         try await engine.define(
-            Room(id: id, limits: limits, version: version, seed: "", seedSHA256: "", drawnAt: drawnAt))
+            Room(id: id, limits: limits, version: version, seed: "", seedSHA256: "", drawnAt: drawnAt), sales: .none)
         return id
     }
 
@@ -185,7 +185,7 @@ final class RoomWatch {
     @discardableResult
     func follow(_ location: SourceLocation = #_sourceLocation) async throws -> RoomInspection {
         let now = try #require(try await engine.inspect(room: room))
-        await heard.wait(for: Int(now.summary.event - first), location)
+        try await heard.wait(for: Int(now.summary.event - first))
         for message in messages[applied...] {
             applied += 1
             #expect(message.summary.event == first + Int64(applied), sourceLocation: location)
@@ -212,3 +212,14 @@ final class RoomWatch {
         }
     }
 }
+
+extension Engine {
+    /// Tells a room what its sales say, each time as something newer.
+    func setSales(of room: RoomID, opensAt: Timestamp?, isLive: Bool) async throws(Outage) -> Int64? {
+        lastSalesVersion += 1
+        return try await setSales(
+            of: room, RoomSales(opensAt: opensAt, isLive: isLive, version: lastSalesVersion))
+    }
+}
+
+@LoopActor private var lastSalesVersion: Int64 = 0

@@ -150,7 +150,7 @@ import Testing
             #expect(try await fixture.inspect().summary.event == before)
             // The second lets go: whoever has a connection takes it.
             try await fixture.away("a", holder: 2)
-            await heard.wait(for: 1)
+            try await heard.wait(for: 1)
             #expect(heard.events == [.away(.main)])
             try await watch.follow()
             #expect(watch.messages.last?.summary.due == fixture.clock.now + 3000)
@@ -394,7 +394,7 @@ import Testing
             let subscription = try await engine.subscribeRooms { if case .changed(let id) = $0 { rooms.hear(id) } }
             try await fixture.define(RoomLimits(maxActive: 100), version: 2)
             try await expect(1)
-            await rooms.wait(for: 1)
+            try await rooms.wait(for: 1)
             #expect(rooms.events == [.main])
             #expect(watch.messages.last?.summary.maxActive == 100)
             subscription.cancel()

@@ -43,10 +43,17 @@ final class Buyer {
 
     /// Sends `connect`, and waits for the answer.
     func connect(token: String, resume: JSON? = nil) async throws {
+        let answer = try await tryToConnect(token: token, resume: resume)
+        try #require(answer["type"] == "connected", "\(answer)")
+    }
+
+    /// Sends `connect`; the answer may be that it is not possible now.
+    func tryToConnect(token: String, resume: JSON? = nil) async throws -> JSON {
         var message: JSON = ["type": "connect", "token": .text(token)]
         if let resume { message = ["type": "connect", "token": .text(token), "resume": resume] }
-        connected = try await ask(message)
-        try #require(connected["type"] == "connected", "\(connected)")
+        let answer = try await ask(message)
+        if answer["type"] == "connected" { connected = answer }
+        return answer
     }
 
     /// Every frame so far.

@@ -54,7 +54,7 @@ final class Heartbeat {
     }
 
     /// Redis is another than before, and may not know the number: asked at once.
-    func redisChanged() { beat() }
+    func redisChanged() { if timer.isRunning { beat() } }
 
     private func beat() {
         guard !isBeating else { return }

@@ -345,13 +345,15 @@ final class RoomLine {
     /// Holds places, and acts on where their clients stand.
     private func hold(_ waiters: [Waiter]) async throws {
         let holder = await hub.heartbeat.current()
-        let all = waiters.filter { !$0.isGone }.sorted { $0.number < $1.number }
+        let all = waiters.filter { !$0.isGone }.sorted { $0.number < $1.number }.map { (waiter: $0, since: $0.since) }
         guard !all.isEmpty else { return }
         let found = try await hub.rooms.directory.with(room) {
-            try await self.hub.engine.hold(all.map(\.client), room: self.room, holder: holder)
+            try await self.hub.engine.hold(all.map(\.waiter.client), room: self.room, holder: holder)
         }
         var lost: [Waiter] = []
-        for (waiter, standing) in zip(all, found.standings) {
+        for ((waiter, since), standing) in zip(all, found.standings) {
+            // It joined again meanwhile, by which more is known.
+            guard waiter.since == since else { continue }
             guard !waiter.isGone else {
                 // It closed its connections meanwhile, unless it is here by a newer one.
                 if self.waiters[waiter.client] == nil {

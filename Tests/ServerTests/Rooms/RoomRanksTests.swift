@@ -1,4 +1,6 @@
 import EventLoop
+import Foundation
+import Glibc
 import TestServices
 import Testing
 
@@ -6,8 +8,11 @@ import Testing
 @Suite struct RoomRanksTests {
     /// Many clients join, leave, vanish, come back, open second tabs and are admitted, on two instances, by chance;
     /// others poll. Each rank that anybody is told is compared with the exact one after that very change of the line.
-    @Test(arguments: [UInt64(20_261_120)])
-    func everyRankIsExact(seed: UInt64) async throws {
+    /// The second time connections to Redis break all the while, and with them what is announced.
+    @Test(arguments: [false, true])
+    func everyRankIsExact(whileConnectionsBreak: Bool) async throws {
+        let given = ProcessInfo.processInfo.environment["ROOM_SEED"].flatMap { UInt64($0) }
+        let seed = given ?? (whileConnectionsBreak ? 411 : 20_261_120)
         try await withShop(2) { shop in
             let places: Int64 = 5
             try await shop.room("r", maxActive: places, passSeconds: 2, graceSeconds: 2)
@@ -21,13 +26,19 @@ import Testing
             }
             // Until enough has happened.
             let deadline = EventLoop.monotonicMilliseconds + 20_000
+            var random = SeededGenerator(seed: seed ^ 1)
             while witness.event < 700 && EventLoop.monotonicMilliseconds < deadline {
-                await EventLoop.sleep(milliseconds: 50)
+                await EventLoop.sleep(milliseconds: .random(in: 50..<500, using: &random))
+                if whileConnectionsBreak {
+                    try await shop.cutConnections(Int.random(in: 0..<4, using: &random) == 0)
+                }
             }
             #expect(witness.event > 200, "only \(witness.event) changes of the line")
             #expect(witness.changes.values.allSatisfy { $0.active <= $0.maxActive && $0.maxActive == places })
             // Nobody is admitted any more, nobody goes or comes: the line comes to rest.
-            try await shop.change("r", ["maxActive": 0])
+            try await eventually("the room is closed") {
+                try await shop.call(.patch, "/api/rooms/r", as: .admin, ["maxActive": 0]).status == 200
+            }
             crowd.isOver = true
             for task in wanderers { _ = await task.value }
             for task in pollers { _ = await task.value }
@@ -119,15 +130,16 @@ import Testing
                 // Before they are back, some go, behind their backs as well, and one passes the head.
                 let leaving = [round, 38 - round * 5, 20 + round]
                 gone.formUnion(leaving)
+                try await eventually("both instances listen") {
+                    try await shop.redis("pubsub", "numsub", "dibs:{room:r}:events").hasSuffix("\n2")
+                }
                 async let killed = shop.redis("client", "kill", "type", "pubsub")
                 for index in leaving {
                     try await shop.callRedis("dibs_room_leave", "r", ["c\(index)"])
                 }
                 #expect(try await Int64(killed) ?? 0 >= 2)
-                if round == 2 {
-                    // Calls fail, too, and whoever waits is not hurt by it.
-                    try await shop.redis("client", "kill", "type", "normal", "skipme", "yes", "maxage", "0")
-                }
+                // Calls fail, too, and whoever waits is not hurt by it.
+                if round == 2 { try await shop.cutConnections(true) }
             }
             let rest = buyers.indices.filter { !gone.contains($0) }
             for (index, buyer) in rest.enumerated() {
@@ -140,7 +152,83 @@ import Testing
                 }
             }
             for buyer in buyers { _ = witness.check(buyer, "r") }
+            // What is told to single clients is lost as little.
+            async let killed = shop.cutConnections(false)
+            try await shop.change("r", ["maxActive": 100])
+            try await killed
+            for index in rest {
+                try await buyers[index].admitted("r")
+                #expect(buyers[index].offsets == [1])
+            }
+            for index in gone { #expect(buyers[index].offsets.isEmpty) }
             witness.stop()
+        }
+    }
+}
+
+/// What happens while an instance does not hear of it is found out afterwards.
+@Suite struct RoomDeafnessTests {
+    /// Instance 1 is frozen, and its connections are cut; so nothing that happens meanwhile comes to it.
+    @LoopActor
+    private func whileDeaf(_ shop: Shop, _ body: @LoopActor () async throws -> Void) async throws {
+        shop.instances[1].signal(SIGSTOP)
+        try await shop.cutConnections(false)
+        do {
+            try await body()
+            shop.instances[1].signal(SIGCONT)
+        } catch {
+            shop.instances[1].signal(SIGCONT)
+            throw error
+        }
+    }
+
+    /// Who has left by the other instance is not put into the line again; neither is who was admitted there, and bought.
+    @Test func whoWentIsNotPutInLineAgain() async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 0)
+            let sale = try await shop.sale(10, in: "r")
+            let line = try await concurrently(8) { try await Buyer.connect(shop, as: "c\($0)", on: 1) }
+            for buyer in line { try await buyer.join("r") }
+            let here = try await Buyer.connect(shop, as: "here", on: 0)
+            #expect(try await here.join("r")["rank"] == 9)
+            try await self.whileDeaf(shop) {
+                #expect(try await shop.leave("c3", "r").status == 204)
+                try await shop.change("r", ["maxActive": 1])
+                let pass = try await shop.standing("c0", "r").result.pass()
+                #expect(try await shop.claim(sale, "c0", pass: pass).status == 201)
+                #expect(try await shop.standing("c1", "r").result["status"] == "IN_PROGRESS")
+                try await here.ranked(6, "r")
+            }
+            try await line[3].left("r")
+            try await line[0].admitted("r")
+            try await line[1].admitted("r")
+            for (index, buyer) in ([2, 4, 5, 6, 7].map { line[$0] } + [here]).enumerated() {
+                try await eventually("\(buyer.client) is told its rank") {
+                    buyer.place("r")?["rank"] == .integer(Int64(index + 1))
+                }
+            }
+            #expect(try await shop.inspect("r").includes(["waiting": 6, "active": 1, "joined": 9, "left": 1]))
+            // But of its own accord it may come back.
+            #expect(try await line[3].join("r")["rank"] == 7)
+        }
+    }
+
+    /// The sale ends, and the line with it: nobody is let in, or stands in line again, because nobody is there to say so.
+    @Test func theEndOfTheSaleIsFoundOut() async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 1)
+            let sale = try await shop.sale(10, in: "r")
+            #expect(try await shop.join("front", "r").result["status"] == "IN_PROGRESS")
+            let line = try await concurrently(6) { try await Buyer.connect(shop, as: "c\($0)", on: 1) }
+            for buyer in line { try await buyer.join("r") }
+            try await self.whileDeaf(shop) {
+                try await shop.end(sale, "close")
+                #expect(try await shop.inspect("r")["waiting"] == 0)
+            }
+            for buyer in line { try await buyer.left("r") }
+            _ = try await shop.leave("front", "r")
+            let room = try await shop.inspect("r", on: 1)
+            #expect(room.includes(["waiting": 0, "active": 0, "joined": 7, "admitted": 1, "closed": 6]), "\(room)")
         }
     }
 }
@@ -172,7 +260,7 @@ private final class Crowd {
     }
 
     private func connect(_ client: String, _ instance: Int, after: Buyer? = nil) async throws -> Buyer {
-        let buyer = try await Buyer.connect(shop, as: client, on: instance, resume: after?.position)
+        let buyer = try await Buyer.connectAtLast(shop, as: client, on: instance, resume: after?.position)
         all.append(buyer)
         return buyer
     }
@@ -187,6 +275,10 @@ private final class Crowd {
             tabs[client] = [buyer]
             while !isOver {
                 let answer = try await buyer.join(room)
+                if answer["code"] == "unavailable" {
+                    await EventLoop.sleep(milliseconds: 50)
+                    continue
+                }
                 try #require(answer["type"] == "joined" || answer["type"] == "admitted", "\(answer)")
                 if try await isAdmitted(buyer, within: .random(in: 200..<2500, using: &random)) {
                     // Some are slow, and one pass in ten runs out.
@@ -235,12 +327,11 @@ private final class Crowd {
 
     /// Whether the pass comes in some time.
     private func isAdmitted(_ buyer: Buyer, within milliseconds: Int64) async throws -> Bool {
-        let has = buyer.place(room) == nil
-        if has { return true }
-        return
-            (try? await buyer.next("admitted", within: milliseconds) {
-                $0["type"] == "admitted" || $0["type"] == "left"
-            }) != nil && buyer.place(room) == nil
+        if buyer.place(room) == nil { return true }
+        let end = try? await buyer.next("the end of waiting", within: milliseconds) {
+            ["admitted", "left"].contains($0["type"])
+        }
+        return end != nil && buyer.place(room) == nil
     }
 
     /// A client that polls, and sometimes has enough of it.
@@ -253,6 +344,7 @@ private final class Crowd {
                 let askedAt = EventLoop.wallMilliseconds
                 let answer = try await shop.join(client, room, on: .random(in: 0..<2, using: &random))
                 let heardAt = EventLoop.wallMilliseconds
+                if answer.code == "unavailable" { continue }
                 if let rank = answer.result["rank"].integer {
                     polled.append(Polled(client: client, rank: rank, askedAt: askedAt, heardAt: heardAt))
                     if Int.random(in: 0..<20, using: &random) == 0 { _ = try await shop.leave(client, room) }
@@ -263,7 +355,7 @@ private final class Crowd {
                 await EventLoop.sleep(milliseconds: .random(in: 50..<400, using: &random))
             }
             // At rest nobody polls.
-            _ = try await shop.leave(client, room)
+            try await eventually("\(client) leaves") { try await self.shop.leave(client, self.room).status == 204 }
         } catch {
             problems.append("\(client): \(error)")
         }

@@ -44,9 +44,10 @@ import Testing
 
             // Limits change one by one.
             let path = "/api/rooms/17"
-            for change in ["admitPerMinute": nil, "maxActive": 0, "graceSeconds": 9, "ordering": "fifo"]
-                as [String: JSON]
-            {
+            let changes: [String: JSON] = [
+                "admitPerMinute": nil, "maxActive": 0, "graceSeconds": 9, "ordering": "fifo",
+            ]
+            for change in changes {
                 let answer = try await shop.call(.patch, path, as: .admin, .object([change.key: change.value]))
                 #expect(answer.status == 200 && answer.result[change.key] == change.value, "\(answer.text)")
             }
@@ -177,8 +178,8 @@ import Testing
             #expect(second.status == 200 && second.result.has("token") && second.result["token"].isNull)
             #expect(second.result.includes(["rank": 1, "status": "WAITING", "waiting": 1]), "\(second.text)")
             for index in 0..<3 {
-                #expect(
-                    try await shop.join("c\(index)", "r", on: index % 2).result["rank"] == .integer(Int64(index + 2)))
+                let joined = try await shop.join("c\(index)", "r", on: index % 2)
+                #expect(joined.result["rank"] == .integer(Int64(index + 2)))
             }
             // Asking again keeps the place, on any instance, and by the shop's own server.
             for instance in 0..<2 {
@@ -256,6 +257,21 @@ import Testing
         }
     }
 
+    /// Somebody is admitted who never comes for the pass: that is counted, and the place is given on.
+    @Test func aPassThatNobodyComesForIsGivenOn() async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 1, passSeconds: 1)
+            let first = try await Buyer.connect(shop, as: "first")
+            try await first.join("r")
+            #expect(try await shop.join("nobody", "r").result["rank"] == 1)
+            let next = try await Buyer.connect(shop, as: "next", on: 1)
+            #expect(try await next.join("r")["rank"] == 2)
+            try await next.admitted("r")
+            #expect(try await shop.inspect("r").includes(["noShow": 1, "expired": 2, "active": 1, "waiting": 0]))
+            #expect(try await shop.standing("nobody", "r").result["status"] == "FINISHED")
+        }
+    }
+
     /// A poller keeps its place by polling, on whatever instance; one that stops loses it, and all behind move up.
     @Test func pollersKeepTheirPlaceByPolling() async throws {
         try await withShop(2) { shop in
@@ -271,8 +287,11 @@ import Testing
                     await EventLoop.sleep(milliseconds: 300)
                     for (client, instance) in [("joins", 1), ("asks", 0)] {
                         let answer =
-                            try? await client == "joins"
-                            ? shop.join(client, "r", on: instance) : shop.standing(client, "r", on: 1 - instance)
+                            if client == "joins" {
+                                try? await shop.join(client, "r", on: instance)
+                            } else {
+                                try? await shop.standing(client, "r", on: instance)
+                            }
                         if let answer { answers.append(answer) }
                     }
                 }

@@ -127,7 +127,33 @@ extension Shop {
     }
 }
 
+extension Shop {
+    /// Cuts connections to Redis: those by which the instances hear, or all of them.
+    func cutConnections(_ all: Bool) async throws {
+        let clients = try await redis("client", "list").split(separator: "\n")
+        let victims = clients.filter { line in
+            let isListener = line.contains(" cmd=subscribe ")
+            return all ? !line.contains(" cmd=monitor ") && !line.contains(" cmd=client") : isListener
+        }
+        for line in victims {
+            let id = line.split(separator: " ")[0].dropFirst(3)
+            _ = try await redis("client", "kill", "id", String(id))
+        }
+    }
+}
+
 extension Buyer {
+    /// Connects, as soon as that is possible.
+    static func connectAtLast(
+        _ shop: Shop, as client: String, on instance: Int = 0, resume: JSON? = nil
+    ) async throws -> Buyer {
+        let buyer = try await open(shop, on: instance, as: client)
+        try await eventually("\(client) is connected") {
+            try await buyer.tryToConnect(token: shop.token(client), resume: resume)["type"] == "connected"
+        }
+        return buyer
+    }
+
     /// Joins a room, and waits for the answer.
     @discardableResult
     func join(_ room: String) async throws -> JSON { try await ask(["type": "join", "room": .text(room)]) }
@@ -161,12 +187,12 @@ extension Buyer {
         }
     }
 
-    /// What it was told last of its place, as of the newest change of the line; nil when it no longer waits.
+    /// What it was told last of its place; nil when it no longer waits.
     func place(_ room: String) -> JSON? {
         var last: JSON?
         for frame in heard where frame["room"] == .text(room) {
             switch frame["type"].text {
-            case "joined", "rank": if (frame["seq"].integer ?? 0) >= (last?["seq"].integer ?? 0) { last = frame }
+            case "joined", "rank": last = frame
             case "admitted", "left": last = nil
             default: break
             }
