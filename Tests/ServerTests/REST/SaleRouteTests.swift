@@ -65,7 +65,8 @@ import Testing
         ("closesAt", nil, 400), ("closesAt", "2020-01-01T00:00:00Z", 422), ("closesAt", "2019-01-01T00:00:00Z", 422),
         ("price", "free", 400), ("price", -1, 422), ("price", 1_000_000_000_001, 422),
         ("perClientLimit", 0, 422), ("perClientLimit", 1001, 422), ("perClientLimit", true, 400),
-        ("rejectPercent", -1, 422), ("rejectPercent", 101, 422), ("room", 5, 400), ("room", "nowhere", 422),
+        ("rejectPercent", -1, 422), ("rejectPercent", 101, 422), ("room", true, 400), ("room", 5, 422),
+        ("room", "nowhere", 422), ("room", "no where", 422),
     ]
 
     @Test func refusesWhatMakesNoSaleAndNamesTheField() async throws {
