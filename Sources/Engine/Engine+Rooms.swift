@@ -277,6 +277,7 @@ extension Engine {
     /// Lets go of the places that a dead gateway held in a room: they run out after the grace, from its last beat on.
     /// - Returns: false when lots are being drawn in the room: to be done anew, later.
     /// - Throws: ``Outage``; then to be done anew.
+    @discardableResult
     public func letGo(of gateway: Int64, lastBeat: Timestamp, room: RoomID) async throws(Outage) -> Bool {
         var block: Int64 = 0
         while block >= 0 {

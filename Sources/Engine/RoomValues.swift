@@ -34,6 +34,8 @@ public struct RoomSummary: Hashable, Sendable {
     public let perMinute: Int64?
     /// For how long a place is kept without a sign of life.
     public let graceSeconds: Int64
+    /// How long a pass lives, in seconds.
+    public let passSeconds: Int64
     /// The draw of a `random` room.
     public let draw: Draw
     /// Whether nobody is admitted for now, however many places are free: the sale has not opened, lots are to be drawn, or
@@ -59,6 +61,7 @@ public struct RoomSummary: Hashable, Sendable {
         maxActive = whole(12)
         perMinute = whole(13) == 0 ? nil : whole(13)
         graceSeconds = whole(14)
+        passSeconds = words.count > 16 ? whole(16) : 300
         draw =
             switch words[15] {
             case "d": .due

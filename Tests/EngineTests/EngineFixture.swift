@@ -81,10 +81,12 @@ final class EngineFixture {
     }
 
     func claim(
-        _ client: String, on sale: SaleID, key: String? = nil, roll: Int64 = 99
+        _ client: String, on sale: SaleID, key: String? = nil, roll: Int64 = 99, mayClaim: Bool = true
     ) async throws -> ClaimDecision {
         try await engine.claim(
-            Claim(client: ClientID(trusted: client), key: key.flatMap { IdempotencyKey($0) }, roll: roll), on: sale)
+            Claim(
+                client: ClientID(trusted: client), key: key.flatMap { IdempotencyKey($0) }, roll: roll,
+                mayClaim: mayClaim), on: sale)
     }
 
     /// Claims, all in one turn; the decisions in the order of the clients.

@@ -183,6 +183,10 @@ import Testing
             let crowd = (1...1200).map { "x\($0)" }
             try await fixture.joinMany(crowd, holder: 1)
             try await RoomDrawTests.draw(fixture)
+            // Departures of the old numbers say nothing of the new ones.
+            for part in ["gone", "sums", "drawn"] {
+                #expect(try await fixture.redis("EXISTS", "dibs:{room:main}:\(part)") == "0", "\(part)")
+            }
             // The gateway holds its clients again; those of the one that died meanwhile run out.
             let held = ["x1200", "x688", "x1", "c10", "c1"]
             let answer = try await fixture.engine.hold(held.map { ClientID(trusted: $0) }, room: .main, holder: 1)

@@ -12,7 +12,7 @@ extension EngineFixture {
         _ limits: RoomLimits, version: Int64 = 1, drawnAt: Timestamp? = nil, id: RoomID = .main
     ) async throws -> RoomID {
         try await engine.define(
-            Room(id: id, limits: limits, version: version, seed: "", seedSHA256: "", drawnAt: drawnAt))
+            Room(id: id, limits: limits, version: version, seed: "", seedSHA256: "", drawnAt: drawnAt), sales: .none)
         return id
     }
 
@@ -212,3 +212,14 @@ final class RoomWatch {
         }
     }
 }
+
+extension Engine {
+    /// Tells a room what its sales say, each time as something newer.
+    func setSales(of room: RoomID, opensAt: Timestamp?, isLive: Bool) async throws(Outage) -> Int64? {
+        lastSalesVersion += 1
+        return try await setSales(
+            of: room, RoomSales(opensAt: opensAt, isLive: isLive, version: lastSalesVersion))
+    }
+}
+
+@LoopActor private var lastSalesVersion: Int64 = 0

@@ -65,7 +65,7 @@ private final class RoomWalk {
     private(set) var trace: [String] = []
 
     private static let names = (1...40).map { "c\($0)" }
-    private static let rooms = RoomID.main
+    private static let room = RoomID.main
 
     init(seed: UInt64, beginning: RoomPropertyTests.Beginning) async throws {
         generator = SeededGenerator(seed: seed)
@@ -158,8 +158,8 @@ private final class RoomWalk {
         let client = client()
         trace.append("join and leave \(client)")
         let (fixture, id) = (fixture, ClientID(trusted: client))
-        let joining = EventLoop.task { try? await fixture.engine.join(id, room: Self.rooms, holder: 1) }
-        let leaving = EventLoop.task { try? await fixture.engine.leave(id, room: Self.rooms) }
+        let joining = EventLoop.task { try? await fixture.engine.join(id, room: Self.room, holder: 1) }
+        let leaving = EventLoop.task { try? await fixture.engine.leave(id, room: Self.room) }
         let (joined, left) = (await joining.value, await leaving.value)
         try expect(joined != nil, "no answer to a join")
         compare([client], [joined!.standing], model.join([(client, 1)]))
@@ -178,7 +178,7 @@ private final class RoomWalk {
         trace.append("hold \(clients)/\(holder)")
         model.hold(clients, holder: holder)
         let held = try await fixture.engine.hold(
-            clients.map { ClientID(trusted: $0) }, room: Self.rooms, holder: holder)
+            clients.map { ClientID(trusted: $0) }, room: Self.room, holder: holder)
         for (client, standing) in zip(clients, held?.standings ?? []) {
             switch (standing, model.standing(client)) {
             case (.waiting(let number, let rank), .waiting(let modelNumber, let modelRank)):
@@ -197,7 +197,7 @@ private final class RoomWalk {
         let expected = model.standing(client)
         model.ask(client)
         let answer = try await fixture.engine.standing(
-            of: ClientID(trusted: client), room: Self.rooms, asksItself: true)
+            of: ClientID(trusted: client), room: Self.room, asksItself: true)
         compare([client], [answer!.standing], [expected])
     }
 
@@ -217,7 +217,7 @@ private final class RoomWalk {
         trace.append("spend \(client), issued until \(before - model.now)")
         model.spend(client, before: before)
         try await fixture.engine.spend(
-            [(ClientID(trusted: client), nil, Timestamp(milliseconds: before))], room: Self.rooms)
+            [(ClientID(trusted: client), nil, Timestamp(milliseconds: before))], room: Self.room)
     }
 
     /// A claim; sometimes it is never decided.
@@ -227,13 +227,13 @@ private final class RoomWalk {
         let token = try await fixture.standing(client).token ?? "none"
         trace.append("check \(client)")
         let expected = model.check(client)
-        let found = try await fixture.engine.check(token, of: id, room: Self.rooms)
+        let found = try await fixture.engine.check(token, of: id, room: Self.room)
         try expect(found?.isValid == expected.isValid && found?.isKept == expected.isKept, "check \(client)")
         if chance(50) { advance() }
         guard expected.isKept, chance(70) else { return }
         trace.append("end check \(client)")
         model.endCheck(client)
-        try await fixture.engine.endCheck(token, of: id, room: Self.rooms)
+        try await fixture.engine.endCheck(token, of: id, room: Self.room)
     }
 
     private func define() async throws {
@@ -258,7 +258,7 @@ private final class RoomWalk {
         trace.append("opens \(opens == 0 ? "at once" : "in \(opens - model.now) ms"), live: \(isLive)")
         let expected = model.setSales(opens: opens, isLive: isLive, passes: RoomCalls.passesPerTick)
         let sentHome = try await fixture.engine.setSales(
-            of: Self.rooms, opensAt: opens == 0 ? nil : Timestamp(milliseconds: opens), isLive: isLive)
+            of: Self.room, opensAt: opens == 0 ? nil : Timestamp(milliseconds: opens), isLive: isLive)
         try expect(sentHome == expected, "\(sentHome ?? -1) were sent home, not \(expected)")
     }
 
@@ -267,7 +267,7 @@ private final class RoomWalk {
         trace.append("gateway \(gateway) is dead since \(lastBeat - model.now) ms")
         model.orphan(gateway, lastBeat: lastBeat)
         try await fixture.engine.letGo(
-            of: gateway, lastBeat: Timestamp(milliseconds: lastBeat), room: Self.rooms)
+            of: gateway, lastBeat: Timestamp(milliseconds: lastBeat), room: Self.room)
     }
 
     /// Draws lots: at once when it is time, else after what makes it so.
@@ -277,16 +277,16 @@ private final class RoomWalk {
             let limits = RoomLimits(
                 maxActive: whole(1...8), passSeconds: 5, graceSeconds: whole(2...8), ordering: .random)
             trace.append("define \(limits), not drawn, open")
-            try await fixture.redis("HSET", Keys.Room(Self.rooms).state, "drawn", "0")
+            try await fixture.redis("HSET", Keys.Room(Self.room).state, "drawn", "0")
             model.forgetDraw()
             model.define(limits)
             try await fixture.define(limits, version: version)
             _ = model.setSales(opens: model.now, isLive: true, passes: 0)
-            _ = try await fixture.engine.setSales(of: Self.rooms, opensAt: fixture.clock.now, isLive: true)
+            _ = try await fixture.engine.setSales(of: Self.room, opensAt: fixture.clock.now, isLive: true)
         }
         trace.append("draw")
         let (engine, token) = (fixture.engine, "t\(version)")
-        guard case .begun(let length) = try await engine.beginDraw(Self.rooms, token: token) else {
+        guard case .begun(let length) = try await engine.beginDraw(Self.room, token: token) else {
             return found.append("there is nothing to draw")
         }
         model.beginDraw()
@@ -302,14 +302,14 @@ private final class RoomWalk {
             fixture.wait(10_000)
             model.now += 10_000
             trace.append("draw anew")
-            if case .begun = try await engine.beginDraw(Self.rooms, token: token) {} else { isOurs = false }
+            if case .begun = try await engine.beginDraw(Self.room, token: token) {} else { isOurs = false }
         }
-        let clients = try await engine.readDraw(Self.rooms, token: token, offset: 0, count: length) ?? []
+        let clients = try await engine.readDraw(Self.room, token: token, offset: 0, count: length) ?? []
         for chunk in Array(clients.reversed()).chunks(of: 300) where isOurs {
             isOurs = try await engine.writeDraw(
-                Self.rooms, token: token, position: Int64(chunk.startIndex + 1), clients: Array(chunk))
+                Self.room, token: token, position: Int64(chunk.startIndex + 1), clients: Array(chunk))
         }
-        if isOurs { isOurs = try await engine.endDraw(Self.rooms, token: token, count: Int64(clients.count)) }
+        if isOurs { isOurs = try await engine.endDraw(Self.room, token: token, count: Int64(clients.count)) }
         if !isOurs { found.append("the draw was not ours") }
         model.endDraw()
     }

@@ -116,7 +116,7 @@ local function due(room)
     return soonest
 end
 
--- `event head next waiting active due now pace losses pace_at pace_from paced max minute grace flag`; flag: d lots are to
+-- `event head next waiting active due now pace losses pace_at pace_from paced max minute grace flag pass`; flag: d lots are to
 -- be drawn now, p the order is provisional, h nobody is admitted for now, - none.
 local function summary(room)
     local flag = '-'
@@ -129,7 +129,7 @@ local function summary(room)
     end
     local words = {
         room.event, room.head, room.next, room.waiting, room.active, due(room), room.now, room.pace, room.losses,
-        room.pace_at, room.pace_from, room.paced, room.max, room.minute, room.grace, flag,
+        room.pace_at, room.pace_from, room.paced, room.max, room.minute, room.grace, flag, room.pass,
     }
     for index, word in ipairs(words) do words[index] = written(word) end
     return table.concat(words, ' ')

@@ -146,7 +146,9 @@ struct RoomRoutes {
         }
         let seconds = rank.flatMap { summary.estimatedSeconds(rank: $0, waiting: summary.waiting, at: summary.now) }
         let refresh = rank.map {
-            RankPolicy.refreshSeconds(rank: $0, estimatedSeconds: seconds, graceSeconds: summary.graceSeconds)
+            // Often enough to find a pass alive.
+            RankPolicy.refreshSeconds(
+                rank: $0, estimatedSeconds: seconds, graceSeconds: min(summary.graceSeconds, summary.passSeconds))
         }
         return .result { json in
             json.object { json in
