@@ -8,7 +8,8 @@ import Testing
 @Suite struct RoomRanksTests {
     /// Many clients join, leave, vanish, come back, open second tabs and are admitted, on two instances, by chance;
     /// others poll. Each rank that anybody is told is compared with the exact one after that very change of the line.
-    /// The second time connections to Redis break all the while, and with them what is announced.
+    /// The second time connections to Redis break all the while, and with them what is announced. `ROOM_SEED` in the
+    /// environment makes it another chance.
     @Test(arguments: [false, true])
     func everyRankIsExact(whileConnectionsBreak: Bool) async throws {
         let given = ProcessInfo.processInfo.environment["ROOM_SEED"].flatMap { UInt64($0) }
