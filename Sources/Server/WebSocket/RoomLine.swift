@@ -7,6 +7,8 @@ import Model
 @LoopActor
 private final class Waiter {
     let client: ClientID
+    /// Lives as long as anybody waits in it.
+    unowned let line: RoomLine
     var number: Int64
     var sessions: [Session]
     /// What it was told last.
@@ -17,12 +19,13 @@ private final class Waiter {
     /// Since when the map says that it waits no more, while nobody has said what became of it; 0 when it waits.
     var inDoubtSince: Int64 = 0
     /// The session by which it leaves, which gets its own answer.
-    weak var leaver: Session?
+    var leaver: ObjectIdentifier?
     /// Whether it waits no more.
     var isGone = false
 
-    init(client: ClientID, number: Int64, session: Session, told: PlaceInLine) {
+    init(client: ClientID, line: RoomLine, number: Int64, session: Session, told: PlaceInLine) {
         self.client = client
+        self.line = line
         self.number = number
         self.told = told
         sessions = [session]
@@ -100,6 +103,7 @@ final class RoomLine {
 
     func end() {
         hasEnded = true
+        for waiter in order { waiter.isGone = true }
         tick.stop()
         subscription?.cancel()
         subscription = nil
@@ -123,7 +127,7 @@ final class RoomLine {
             waiter.toldAt = EventLoop.monotonicMilliseconds
             if !waiter.sessions.contains(where: { $0 === session }) { waiter.sessions.append(session) }
         } else {
-            let waiter = Waiter(client: client, number: number, session: session, told: place)
+            let waiter = Waiter(client: client, line: self, number: number, session: session, told: place)
             waiters[client] = waiter
             if let last = order.last, last.number > number { isSorted = false }
             order.append(waiter)
@@ -144,14 +148,16 @@ final class RoomLine {
     }
 
     /// The client is about to leave.
-    func leaving(_ client: ClientID, by session: Session) { waiters[client]?.leaver = session }
+    func leaving(_ client: ClientID, by session: Session) {
+        waiters[client]?.leaver = ObjectIdentifier(session)
+    }
 
     /// The client has left; `told` gets its own answer.
     func left(_ client: ClientID, told: Session) {
         told.rooms.remove(room)
         told.connection.unmark(key)
         guard let waiter = waiters[client] else { return }
-        waiter.leaver = told
+        waiter.leaver = ObjectIdentifier(told)
         end(waiter, "left")
     }
 
@@ -177,7 +183,7 @@ final class RoomLine {
         for session in waiter.sessions {
             session.rooms.remove(room)
             session.connection.unmark(key)
-            if session !== waiter.leaver { session.push(bytes) }
+            if ObjectIdentifier(session) != waiter.leaver { session.push(bytes) }
         }
     }
 
@@ -470,12 +476,10 @@ final class RoomLine {
         }
         waiter.told = place(of: rank, map, summary)
         waiter.toldAt = now
-        // Encoded when the socket can take it, with what is true then.
+        // Encoded when the socket can take it, with what is true then. Nothing is captured weakly: that makes every later
+        // retain slow. Whoever is gone does not ask for the line.
         for session in waiter.sessions {
-            session.connection.markChanged(key) { [weak self, weak waiter] in
-                guard let waiter else { return nil }
-                return self?.frame(waiter)
-            }
+            session.connection.markChanged(key) { waiter.isGone ? nil : waiter.line.frame(waiter) }
         }
         return Int64(waiter.sessions.count)
     }
@@ -490,8 +494,8 @@ final class RoomLine {
             isReachable: isReachable(rank, summary), isProvisional: summary.draw != .none, event: map.event)
     }
 
-    private func frame(_ waiter: Waiter) -> [UInt8]? {
-        guard !waiter.isGone, let map, let summary else { return nil }
+    fileprivate func frame(_ waiter: Waiter) -> [UInt8]? {
+        guard let map, let summary else { return nil }
         if waiter.told.event != map.event {
             guard waiter.since <= map.event, let rank = map.rank(of: waiter.number) else { return nil }
             waiter.told = place(of: rank, map, summary)
