@@ -278,6 +278,19 @@ measure_ranks() {
     record ranks_sent "$many_sent" "$sent"
 }
 
+# --- What people in line are told of their wait, beside what it was ----------------------------------------------------
+
+measure_estimates() {
+    start_server
+    # 1,500 people, 100 at once for two seconds each; some give up, some are gone without a word.
+    rush --room "estimates-$repetition" --no-claim --buyers 1500 --max-active 100 --pass-seconds 2 --grace-seconds 2 \
+        --join-rate 500 --leave 10 --vanish 5
+    record estimates_percent "$(inner estimateErrorPercent p50 "$work/rush.json")"
+    record estimates_percent_p90 "$(inner estimateErrorPercent p90 "$work/rush.json")"
+    record estimates_seconds "$(inner estimateErrorSeconds p50 "$work/rush.json")"
+    stop_server
+}
+
 # --- Idle connections: what they cost, and how fast they are made -------------------------------------------------------
 
 # Opens 10,000 connections, and sets rate, grown (bytes of the server) and redis_grown.

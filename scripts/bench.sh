@@ -6,7 +6,8 @@
 # Everything is started privately and on loopback, and is stopped at the end. The table goes to bench/out/latest.md, every
 # single figure to bench/out/latest.tsv, and what the programs said to bench/out/logs.
 #
-#   DIBS_BENCH_ONLY   measures only what contains this: claims, echo, broadcast, ranks, commit, connections, line
+#   DIBS_BENCH_ONLY   measures only what contains this: claims, echo, broadcast, ranks, estimates,
+#                     commit, connections, line
 set -eu
 
 cd "$(dirname -- "$0")/.."
@@ -179,7 +180,7 @@ wanted() { case $1 in *"$only"*) return 0 ;; *) return 1 ;; esac; }
 began=$(date +%s)
 for repetition in $(seq "$repetitions"); do
     echo "── repetition $repetition of $repetitions"
-    for row in claims echo broadcast ranks commit connections line; do
+    for row in claims echo broadcast ranks estimates commit connections line; do
         wanted "$row" || continue
         await_quiet
         "measure_$row"

@@ -75,8 +75,26 @@ public struct RoomSummary: Hashable, Sendable {
     public func estimatedSeconds(rank: Int64, waiting: Int64, at now: Timestamp) -> Int64? {
         guard !isHeld else { return nil }
         return WaitEstimate.seconds(
-            rank: rank, waiting: waiting, pace: pace, perMinute: perMinute, hasFreePlaces: active < maxActive, now: now)
+            rank: rank, waiting: waiting, pace: pace, perMinute: perMinute, hasFreePlaces: active < maxActive,
+            now: measuredUntil(now))
     }
+
+    /// How many are admitted in a second, as the estimates take it; nil while nothing is measured.
+    public func admissionsPerSecond(at now: Timestamp) -> Double? {
+        guard !isHeld else { return nil }
+        return WaitEstimate.admissionsPerSecond(
+            pace: pace, perMinute: perMinute, hasFreePlaces: active < maxActive, now: measuredUntil(now))
+    }
+
+    /// Places that were filled at once fall free at once, as far apart as passes live: a pause of that length after the
+    /// last admission says nothing, unless it is long.
+    private func measuredUntil(_ now: Timestamp) -> Timestamp {
+        let pause = min(passSeconds, RoomSummary.longestPause) * 1000
+        return Timestamp(milliseconds: max(pace.at.milliseconds, now.milliseconds - pause))
+    }
+
+    /// Seconds.
+    private static let longestPause: Int64 = 30
 }
 
 /// What a room's sales say of it.

@@ -21,6 +21,8 @@ local GRAIN = 250
 local HELD = 2147483648
 -- How fast the pace is forgotten; `Pace.memoryMilliseconds` says the same.
 local MEMORY = 60000
+-- How long after the first admission that counts the pace is told, in ms.
+local SETTLING = 1000
 -- How long an outcome may stay untold before any scheduler tells it, in ms.
 local UNTOLD = 1000
 -- Clients that are remembered as finished, and for how long, in ms.
@@ -31,7 +33,7 @@ local ROOM_WORDS = 2
 local ROOM_FIELDS = {
     'ordering', 'drawing', 'max', 'pass', 'minute', 'grace', 'version', 'opens', 'live', 'drawn', 'born', 'origin',
     'head', 'next', 'event', 'tat', 'peak', 'pace', 'losses', 'pace_at', 'pace_from', 'paced', 'joined', 'admitted',
-    'left', 'vanished', 'expired', 'noshow', 'spent', 'closed', 'ticked', 'sales_version',
+    'left', 'vanished', 'expired', 'noshow', 'spent', 'closed', 'ticked', 'sales_version', 'paced_since',
 }
 
 -- A number in the form that it is stored in.
@@ -127,9 +129,11 @@ local function summary(room)
     elseif is_held(room) then
         flag = 'h'
     end
+    -- Places that fall free together are given on in several calls: the first of them alone would look like a crawl.
+    local paced = room.paced > 0 and room.now - room.paced_since >= SETTLING and room.paced or 0
     local words = {
         room.event, room.head, room.next, room.waiting, room.active, due(room), room.now, room.pace, room.losses,
-        room.pace_at, room.pace_from, room.paced, room.max, room.minute, room.grace, flag, room.pass,
+        room.pace_at, room.pace_from, paced, room.max, room.minute, room.grace, flag, room.pass,
     }
     for index, word in ipairs(words) do words[index] = written(word) end
     return table.concat(words, ' ')
@@ -203,7 +207,10 @@ local function measure(room, admissions, losses)
     change(room, 'pace', room.pace * decay + admissions)
     change(room, 'losses', room.losses * decay + losses)
     change(room, 'pace_at', room.now)
-    if admissions > 0 then add(room, 'paced', admissions) end
+    if admissions > 0 then
+        if room.paced == 0 then change(room, 'paced_since', room.now) end
+        add(room, 'paced', admissions)
+    end
 end
 
 local function measure_anew(room)

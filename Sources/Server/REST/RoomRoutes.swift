@@ -169,11 +169,6 @@ extension JSONWriter {
     /// A room as an admin sees it.
     fileprivate mutating func room(_ room: Room, _ live: RoomInspection) {
         let summary = live.summary
-        let pace = summary.pace
-        // The pace as the estimates take it: how long one more in line takes.
-        let seconds = WaitEstimate.admissionsPerSecond(
-            pace: pace, perMinute: summary.perMinute, hasFreePlaces: summary.active < summary.maxActive,
-            now: summary.now)
         object { json in
             json.member("id", room.id.rawValue)
             json.member("maxActive", room.limits.maxActive)
@@ -191,7 +186,7 @@ extension JSONWriter {
             json.member("expired", live.expired)
             json.member("noShow", live.noShow)
             json.member("spent", live.spent)
-            json.member("pacePerMinute", seconds.map { Int64(($0 * 60).rounded()) })
+            json.member("pacePerMinute", summary.admissionsPerSecond(at: summary.now).map { Int64(($0 * 60).rounded()) })
             json.member("opensAt", live.opensAt)
             json.drawMembers(room)
         }
