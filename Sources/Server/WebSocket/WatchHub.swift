@@ -110,7 +110,15 @@ private final class Watch {
     private let tick = LoopTimer()
     private let clock = LoopTimer()
     private var toldAt: Int64 = .min
+    /// Whom this round of telling is for, and how far it has come.
+    private var round: [Session] = []
+    private var position = 0
+    /// Whether something changed since the round began.
+    private var changedMeanwhile = false
+    private var encoded: (state: SaleState, status: SaleStatus, bytes: [UInt8])?
 
+    /// How many are told in one turn of the loop.
+    private static let sessionsPerTurn = 500
     /// Several changes within a tick come as one.
     private static let tickMilliseconds: Int64 = 50
     /// The clock is looked at this often at least: it may be set.
@@ -244,25 +252,49 @@ private final class Watch {
 
     /// Tells the watchers: at once when the last time is a tick ago, else at the end of the tick.
     private func changed() {
-        guard !tick.isRunning, !hasEnded else { return }
+        guard !hasEnded else { return }
+        guard position == 0 else {
+            changedMeanwhile = true
+            return
+        }
+        guard !tick.isRunning else { return }
         let wait = toldAt == .min ? 0 : toldAt + Self.tickMilliseconds - EventLoop.monotonicMilliseconds
         if wait <= 0 { tell() } else { tick.start(after: wait) { [weak self] in self?.tell() } }
     }
 
+    /// A part of a round: tells the next watchers, some hundred in a turn of the loop, so that others get theirs.
     private func tell() {
-        toldAt = EventLoop.monotonicMilliseconds
-        var encoded: (state: SaleState, status: SaleStatus, bytes: [UInt8])?
-        // Encoded when a socket can take it, and once for all that take the same.
-        let frame: @LoopActor () -> [UInt8]? = { [weak self] in
-            guard let state = self?.state else { return nil }
-            let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
-            let status = state.status(at: now)
-            if let encoded, encoded.state == state, encoded.status == status { return encoded.bytes }
-            let bytes = ServerFrame.sale(state, at: now)
-            encoded = (state, status, bytes)
-            return bytes
+        if position == 0 {
+            toldAt = EventLoop.monotonicMilliseconds
+            round = Array(sessions.values)
+            if let state { for observer in observers.values { observer(state) } }
         }
-        for session in sessions.values { session.saleChanged(sale, frame: frame) }
-        if let state { for observer in observers.values { observer(state) } }
+        // Encoded when a socket can take it, and once for all that take the same.
+        let frame: @LoopActor () -> [UInt8]? = { [weak self] in self?.frame() }
+        let end = min(round.count, position + Self.sessionsPerTurn)
+        for session in round[position..<end] where sessions[ObjectIdentifier(session)] != nil {
+            session.saleChanged(sale, frame: frame)
+        }
+        position = end
+        if position < round.count {
+            tick.start(after: 0) { [weak self] in self?.tell() }
+            return
+        }
+        position = 0
+        round = []
+        if changedMeanwhile {
+            changedMeanwhile = false
+            changed()
+        }
+    }
+
+    private func frame() -> [UInt8]? {
+        guard let state else { return nil }
+        let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
+        let status = state.status(at: now)
+        if let encoded, encoded.state == state, encoded.status == status { return encoded.bytes }
+        let bytes = ServerFrame.sale(state, at: now)
+        encoded = (state, status, bytes)
+        return bytes
     }
 }
