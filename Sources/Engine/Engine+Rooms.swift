@@ -64,23 +64,18 @@ extension Engine {
     }
 
     /// A client leaves the line, or gives its pass back.
-    /// - Returns: where it stood: `waiting`, `admitted` (both without particulars) or `unknown`.
+    /// - Returns: whether it waited or had a pass; nil when Redis does not know the room.
     /// - Throws: ``Outage``.
     public func leave(
         _ client: ClientID, room: RoomID
     ) async throws(Outage) -> (wasThere: Bool, summary: RoomSummary)? {
-        rooms.sendJoin(of: client, room)
-        let parts = try await rooms.ask(.roomLeave, room, passes: 4) { $0.append(client.rawValue) }
-        guard let parts, parts.count >= 3, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
-            return nil
-        }
-        rooms.deliver(parts[1], of: room)
-        if parts[2].string == "p" {
+        guard let (stood, summary) = try await rooms.leave(client, room: room) else { return nil }
+        if stood.contains("p") {
             // Its other connections think that they have a pass. The line's other departures are announced to all.
             let channel = Keys.client(client)
             _ = try? await router.ask(RedisCommand("PUBLISH", channel, ClientChannel.left(room)), about: channel)
         }
-        return (parts[2].string != "n", summary)
+        return (stood != ["n"], summary)
     }
 
     /// Where a client stands.

@@ -22,7 +22,21 @@ final class RoomCalls {
     private struct Waiting {
         let client: ClientID
         let holder: Int64
+        /// Which join of this process it is.
+        let number: Int64
         let continuation: CheckedContinuation<Result<Joined?, Outage>, Never>
+    }
+
+    /// Joins that wait for the end of a draw, in their order, and departures that wait for these joins.
+    private struct Queue {
+        var joins: [Waiting]
+        var followers: [CheckedContinuation<Void, Never>] = []
+
+        /// Never before the first, which is asked for: Redis answers in the order of sending.
+        mutating func insert(_ batch: [Waiting]) {
+            let earlier = joins.lastIndex { $0.number < batch[0].number } ?? 0
+            joins.insert(contentsOf: batch, at: earlier + 1)
+        }
     }
 
     private struct Leaving {
@@ -41,8 +55,9 @@ final class RoomCalls {
     private let log: Log
     private var waiting: [RoomID: [Waiting]] = [:]
     private var gone: [Gone: [Leaving]] = [:]
-    /// Joins that wait for the end of a draw, in their order; the first is asked again and again.
-    private var queued: [RoomID: [Waiting]] = [:]
+    /// Where lots are drawn; the first that joins is asked again and again.
+    private var queued: [RoomID: Queue] = [:]
+    private var lastJoin: Int64 = 0
 
     init(router: CommandRouter, configuration: EngineConfiguration, tells: TellBatcher, log: Log) {
         self.router = router
@@ -96,7 +111,9 @@ final class RoomCalls {
         guard router.isReady(for: Keys.Room(room).state) else { throw Outage(.redis, "not connected") }
         let result = await withCheckedContinuation { continuation in
             schedule()
-            waiting[room, default: []].append(Waiting(client: client, holder: holder, continuation: continuation))
+            lastJoin += 1
+            waiting[room, default: []].append(
+                Waiting(client: client, holder: holder, number: lastJoin, continuation: continuation))
         }
         return try result.get()
     }
@@ -114,6 +131,31 @@ final class RoomCalls {
     func sendJoin(of client: ClientID, _ room: RoomID) {
         // All: a client that went away before it joined must have gone first.
         if waiting[room]?.contains(where: { $0.client == client }) == true { send() }
+    }
+
+    /// Calls `dibs_room_leave` for a client. It comes after every join of the client that was asked for before, also where
+    /// that waits for the end of a draw.
+    /// - Returns: where the client stood, a letter for each call; nil when Redis does not know the room.
+    func leave(
+        _ client: ClientID, room: RoomID
+    ) async throws(Outage) -> (stood: Set<String>, summary: RoomSummary)? {
+        sendJoin(of: client, room)
+        let number = lastJoin
+        var isJoining: Bool {
+            queued[room]?.joins.contains { $0.client == client && $0.number <= number } == true
+        }
+        var stood: Set<String> = []
+        while true {
+            while isJoining { await withCheckedContinuation { queued[room]?.followers.append($0) } }
+            let parts = try await ask(.roomLeave, room, passes: 4) { $0.append(client.rawValue) }
+            guard let parts, parts.count >= 3, let summary = parts[0].string.flatMap({ RoomSummary($0) }) else {
+                return nil
+            }
+            deliver(parts[1], of: room)
+            stood.insert(parts[2].string ?? "")
+            // Its join may have been under way, and be told only now that lots are drawn.
+            if !isJoining { return (stood, summary) }
+        }
     }
 
     private func schedule() {
@@ -149,18 +191,18 @@ final class RoomCalls {
 
     private func sendJoin(_ batch: [Waiting], _ room: RoomID) {
         guard queued[room] == nil else {
-            queued[room]?.append(contentsOf: batch)
+            queued[room]?.joins.append(contentsOf: batch)
             return
         }
         askJoin(batch, room) { result in
             if let result {
                 self.answer(batch, result)
             } else if self.queued[room] == nil {
-                self.queued[room] = batch
+                self.queued[room] = Queue(joins: batch)
                 EventLoop.task { await self.waitForDraw(room) }
             } else {
-                // Sent before the draw was known of: in the order of sending, which is that of the answers.
-                self.queued[room]?.append(contentsOf: batch)
+                // Sent before the draw was known of; others may be queued already that were not sent at all.
+                self.queued[room]?.insert(batch)
             }
         }
     }
@@ -174,7 +216,7 @@ final class RoomCalls {
     /// Asks with the first of those who wait, until the draw is over; then all may join, in their order.
     private func waitForDraw(_ room: RoomID) async {
         let deadline = EventLoop.monotonicMilliseconds + Self.drawPatience
-        while let first = queued[room]?.first {
+        while let first = queued[room]?.joins.first {
             let result: Result<[Joined]?, Outage>? =
                 EventLoop.monotonicMilliseconds < deadline
                 ? await withCheckedContinuation { continuation in
@@ -184,7 +226,10 @@ final class RoomCalls {
                 await EventLoop.sleep(milliseconds: Self.drawPause)
                 continue
             }
-            let rest = Array(queued.removeValue(forKey: room)?.dropFirst() ?? [])
+            let queue = queued.removeValue(forKey: room)
+            let rest = Array(queue?.joins.dropFirst() ?? [])
+            // They go on when this turn's jobs run: after what is sent here.
+            defer { for follower in queue?.followers ?? [] { follower.resume() } }
             answer([first], result)
             if case .failure = result { return answer(rest, result.map { _ in nil }) }
             for chunk in rest.chunks(of: Self.clientsPerCall) { sendJoin(Array(chunk), room) }

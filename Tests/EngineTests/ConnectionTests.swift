@@ -204,6 +204,30 @@ import Testing
         }
     }
 
+    /// Processes of the version before run beside ours: theirs calls `dibs_claim`, and their library lacks our name.
+    @Test func besideAnOlderVersion() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 10)
+            let keys = Keys.Sale(sale)
+            let theirs = [
+                "7", keys.state, keys.clients, keys.keys, keys.returned, keys.orders, keys.counts, keys.series,
+                "\(fixture.clock.now.milliseconds)", keys.events, "99", "0", "a",
+            ]
+            var command = RedisCommand("FCALL", "dibs_claim")
+            for argument in theirs { command.append(argument) }
+            let reply = try await fixture.engine.router.ask(command, about: keys.state)
+            #expect(reply == .string("a\(1 << 32 + 1):1:9:0"))
+            // They have loaded their library last.
+            let source = String(decoding: FunctionLibrary.source, as: UTF8.self)
+                .replacing("redis.register_function('dibs_claim_2', claim)", with: "")
+            try await fixture.redis("FUNCTION", "LOAD", "REPLACE", source)
+            #expect(try await fixture.claim("b", on: sale, mayClaim: false) == .refused(.notAdmitted, order: nil))
+            #expect(try await fixture.claim("c", on: sale).acceptance?.ticket == 2)
+            _ = try await fixture.balance(sale)
+        }
+    }
+
     @Test func outOfMemoryIsAnOutageButSettlingWorks() async throws {
         try await onLoop {
             let fixture = try await EngineFixture()

@@ -7,8 +7,13 @@ import Testing
 
 @testable import Engine
 
+/// The tests kill servers that the engine writes to: a broken pipe is an error there, as in the programs, and no end of
+/// the process.
+private let ignoresBrokenPipes: Void = { _ = signal(SIGPIPE, SIG_IGN) }()
+
 /// Runs a test's body on the loop, which runs on a thread of its own.
 func onLoop(_ body: @escaping @Sendable @LoopActor () async throws -> Void) async throws {
+    _ = ignoresBrokenPipes
     EventLoop.startInBackground()
     try await EventLoop.task { () async -> Result<Void, any Error> in
         do { return .success(try await body()) } catch { return .failure(error) }

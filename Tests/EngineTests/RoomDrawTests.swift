@@ -11,12 +11,13 @@ import Testing
 
     /// A room whose sale has just opened, with a line that has two blanks.
     @LoopActor
-    private static func due(_ limits: RoomLimits? = nil) async throws -> EngineFixture {
+    private static func due(_ limits: RoomLimits? = nil, crowd: [String] = []) async throws -> EngineFixture {
         let fixture = try await EngineFixture()
         try await fixture.define(limits ?? RoomLimits(maxActive: 2, graceSeconds: 3, ordering: .random))
         let opening = fixture.clock.now + 1000
         _ = try await fixture.engine.setSales(of: .main, opensAt: opening, isLive: true)
         try await fixture.join((names + ["left", "gone"]).map { ($0, 1) })
+        try await fixture.joinMany(crowd)
         try await fixture.leave("left")
         try await fixture.leave("gone")
         fixture.clock.now = opening
@@ -177,11 +178,10 @@ import Testing
 
     @Test func placesAfterTheDrawAreKeptForTheGrace() async throws {
         try await onLoop {
-            let fixture = try await RoomDrawTests.due(
-                RoomLimits(maxActive: 0, passSeconds: 10, graceSeconds: 3, ordering: .random))
             // More than two blocks.
             let crowd = (1...1200).map { "x\($0)" }
-            try await fixture.joinMany(crowd, holder: 1)
+            let fixture = try await RoomDrawTests.due(
+                RoomLimits(maxActive: 0, passSeconds: 10, graceSeconds: 3, ordering: .random), crowd: crowd)
             try await RoomDrawTests.draw(fixture)
             // Departures of the old numbers say nothing of the new ones.
             for part in ["gone", "sums", "drawn"] {
@@ -191,7 +191,7 @@ import Testing
             let held = ["x1200", "x688", "x1", "c10", "c1"]
             let answer = try await fixture.engine.hold(held.map { ClientID(trusted: $0) }, room: .main, holder: 1)
             #expect(answer?.standings.map(\.rank) == [1, 513, 1200, 1201, 1210])
-            fixture.wait(2999)
+            try await fixture.watch(2999)
             #expect(try await fixture.tick().waiting == 1210)
             fixture.wait(251)
             var summary = try await fixture.tick()
@@ -208,6 +208,158 @@ import Testing
             try await fixture.tick()
             let inspection = try await fixture.inspect()
             #expect((inspection.expired, inspection.noShow) == (6, 0))
+        }
+    }
+
+    /// From the opening on nobody joins before lots are drawn; then all do, in the order in which they came.
+    @Test(arguments: [true, false])
+    func whoComesBeforeTheDrawQueuesUp(_ isBegun: Bool) async throws {
+        try await onLoop {
+            let fixture = try await RoomDrawTests.due()
+            let engine = fixture.engine
+            let length = isBegun ? try #require(try await RoomDrawTests.begin(fixture)) : 0
+            // More than one call takes, in several turns.
+            let late = (1...600).map { "late\($0)" }
+            var joined: [Task<RoomStanding?, Never>] = []
+            for chunk in late.chunks(of: 130) {
+                joined += chunk.map { client in
+                    EventLoop.task {
+                        try? await engine.join(ClientID(trusted: client), room: .main, holder: 1)?.standing
+                    }
+                }
+                await EventLoop.nextTurn()
+            }
+            // Asked again and again: in vain.
+            await EventLoop.sleep(milliseconds: 120)
+            #expect(try await fixture.inspect().joined == 12)
+            #expect(try await fixture.standings(["late1", "late600"]) == [.unknown, .unknown])
+            if isBegun {
+                let clients = try await RoomDrawTests.read(fixture, length)
+                try await RoomDrawTests.write(fixture, clients.reversed())
+                #expect(try await engine.endDraw(.main, token: "t", count: 10))
+            } else {
+                try await RoomDrawTests.draw(fixture)
+            }
+            var numbers: [Int64?] = []
+            for task in joined { numbers.append(await task.value?.number) }
+            #expect(numbers == (23...622).map { Int64($0) })
+            #expect(try await fixture.standings(["c10", "c8"]).map(\.rank) == [nil, 1])
+        }
+    }
+
+    /// What somebody asks for comes after what they asked for before, also where that has to wait.
+    @Test(arguments: [true, false], [true, false])
+    func leavingComesAfterAJoinThatWaits(_ isBegun: Bool, _ isKnown: Bool) async throws {
+        try await onLoop {
+            let fixture = try await RoomDrawTests.due()
+            let engine = fixture.engine
+            let length = isBegun ? try #require(try await RoomDrawTests.begin(fixture)) : 0
+            @LoopActor func join(_ client: String) -> Task<RoomStanding?, Never> {
+                EventLoop.task { try? await engine.join(ClientID(trusted: client), room: .main, holder: 1)?.standing }
+            }
+            @LoopActor func leave(_ client: String) -> Task<Bool?, Never> {
+                EventLoop.task { try? await engine.leave(ClientID(trusted: client), room: .main)?.wasThere }
+            }
+            let joined = [join("a"), join("stays"), join("b")]
+            await EventLoop.nextTurn()
+            // Redis has said that they have to wait; or their joins are just under way.
+            if isKnown { try await engine.ping() }
+            let left = [leave("b"), leave("a")]
+            await EventLoop.sleep(milliseconds: 120)
+            if isBegun {
+                let clients = try await RoomDrawTests.read(fixture, length)
+                try await RoomDrawTests.write(fixture, clients.reversed())
+                #expect(try await engine.endDraw(.main, token: "t", count: 10))
+            } else {
+                try await RoomDrawTests.draw(fixture)
+            }
+            for task in joined { #expect(await task.value?.rank != nil) }
+            for task in left { #expect(await task.value == true) }
+            #expect(try await fixture.standings(["a", "b"]) == [.finished, .finished])
+            #expect(try await fixture.standing("stays").number == 24)
+            #expect(try await fixture.inspect().left == 4)
+        }
+    }
+
+    /// Somebody who is in line joins by another tab while lots are about to be drawn, and leaves: it is not in line.
+    @Test func whoeverLeavesIsNotBroughtBackByAnEarlierJoin() async throws {
+        try await onLoop {
+            let fixture = try await RoomDrawTests.due()
+            let engine = fixture.engine
+            let c3 = ClientID(trusted: "c3")
+            let joined = EventLoop.task { try? await engine.join(c3, room: .main, holder: 1)?.standing }
+            let left = EventLoop.task { try? await engine.leave(c3, room: .main)?.wasThere }
+            await EventLoop.nextTurn()
+            try await engine.ping()
+            // One who leaves without having joined since is not kept waiting.
+            #expect(try await fixture.leave("c4"))
+            #expect(try await fixture.leave("nobody") == false)
+            #expect(try await fixture.standing("c4") == .finished)
+            try await RoomDrawTests.draw(fixture)
+            #expect(await joined.value != nil)
+            #expect(await left.value == true)
+            #expect(try await fixture.standings(["c3", "c4"]) == [.finished, .finished])
+            #expect(try await fixture.inspect().summary.waiting == 6)
+        }
+    }
+
+    /// An outage ends the waiting of all who are queued.
+    @Test func anOutageEndsTheQueue() async throws {
+        try await onLoop {
+            let fixture = try await RoomDrawTests.due()
+            let engine = fixture.engine
+            let joined = (1...5).map { number in
+                EventLoop.task { () async -> Bool in
+                    do throws(Outage) {
+                        _ = try await engine.join(ClientID(trusted: "late\(number)"), room: .main, holder: 1)
+                        return false
+                    } catch { return true }
+                }
+            }
+            await EventLoop.nextTurn()
+            try await engine.ping()
+            let left = EventLoop.task { () async -> Bool in
+                do throws(Outage) {
+                    _ = try await engine.leave(ClientID(trusted: "late5"), room: .main)
+                    return false
+                } catch { return true }
+            }
+            await EventLoop.nextTurn()
+            await fixture.server.kill()
+            for task in joined { #expect(await task.value) }
+            #expect(await left.value)
+        }
+    }
+
+    /// Whoever can't go on gives the draw up: another begins at once, and the line is what it was.
+    @Test func aDrawThatIsGivenUp() async throws {
+        try await onLoop {
+            let fixture = try await RoomDrawTests.due()
+            let engine = fixture.engine
+            let watch = try await RoomWatch(engine)
+            _ = try await RoomDrawTests.begin(fixture)
+            try await engine.abandonDraw(.main, token: "u")
+            #expect(try await engine.keepDraw(.main, token: "t"))
+            try await engine.abandonDraw(.main, token: "t")
+            #expect(try await engine.keepDraw(.main, token: "t") == false)
+            #expect(try await engine.endDraw(.main, token: "t", count: 10) == false)
+            // Still to be drawn: nobody is admitted, or joins; who is in line may leave.
+            var summary = try await fixture.tick()
+            #expect((summary.draw, summary.isHeld, summary.active) == (.due, true, 0))
+            #expect(try await fixture.call(.roomJoin, passes: 1, .main, "late", "1") == .string("D"))
+            #expect(try await fixture.standings(["c1", "c10"]).map(\.rank) == [1, 10])
+            try await fixture.leave("c10")
+            let clients = try await RoomDrawTests.read(
+                fixture, try #require(try await RoomDrawTests.begin(fixture, "u")), "u")
+            #expect(clients.map(\.rawValue) == Array(RoomDrawTests.names.dropLast()))
+            // Once more, and the room is drawn no lots after all.
+            try await engine.abandonDraw(.main, token: "u")
+            try await fixture.define(RoomLimits(maxActive: 2, graceSeconds: 3, ordering: .fifo), version: 2)
+            summary = try await fixture.tick()
+            #expect((summary.draw, summary.isHeld, summary.active) == (.none, false, 2))
+            #expect(try await fixture.join("late").rank == 8)
+            try await watch.follow()
+            watch.agrees(on: try await fixture.standings(RoomDrawTests.names))
         }
     }
 

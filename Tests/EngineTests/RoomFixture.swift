@@ -9,15 +9,27 @@ extension EngineFixture {
     /// Makes a room known.
     @discardableResult
     func define(
-        _ limits: RoomLimits, version: Int64 = 1, drawnAt: Timestamp? = nil, id: RoomID = .main
+        _ limits: RoomLimits, version: Int64 = 1, drawnAt: Timestamp? = nil, id: RoomID = .main,
+        sales: RoomSales = .none
     ) async throws -> RoomID {
         try await engine.define(
-            Room(id: id, limits: limits, version: version, seed: "", seedSHA256: "", drawnAt: drawnAt), sales: .none)
+            Room(id: id, limits: limits, version: version, seed: "", seedSHA256: "", drawnAt: drawnAt), sales: sales)
         return id
     }
 
     /// Moves the clock on.
     func wait(_ milliseconds: Int64) { clock.now = clock.now + milliseconds }
+
+    /// Moves the clock on while schedulers look at the room: the time counts. What is due at its end is left to the test.
+    func watch(_ milliseconds: Int64, _ room: RoomID = .main) async throws {
+        var left = milliseconds
+        while left > 1000 {
+            wait(1000)
+            left -= 1000
+            try await tick(room)
+        }
+        wait(left)
+    }
 
     /// Joins, all in one turn; where each stands, in the order of `joins`.
     @discardableResult
@@ -111,6 +123,29 @@ extension EngineFixture {
         let key = Keys.Room(room).state + ":outbox"
         while try await engine.router.ask(RedisCommand("ZCARD", key), about: key).number != 0 {
             try #require(EventLoop.monotonicMilliseconds < deadline, "outcomes stay in the outbox")
+        }
+    }
+
+    /// Joins many by few calls. Nobody is admitted.
+    func fill(_ clients: [String], holder: Int64, _ room: RoomID = .main) async throws {
+        for chunk in clients.chunks(of: 2000) {
+            var command = engine.rooms.command(.roomJoin, room, passes: 0)
+            for client in chunk {
+                command.append(client)
+                command.append(holder)
+            }
+            let reply = try await engine.router.ask(calling: command, about: Keys.Room(room).state)
+            #expect(reply.elements.count == chunk.count + 2)
+        }
+    }
+
+    /// Clients leave, by few calls. Nobody is admitted.
+    func empty(_ clients: [String], _ room: RoomID = .main) async throws {
+        for chunk in clients.chunks(of: 2000) {
+            var command = engine.rooms.command(.roomLeave, room, passes: 0)
+            for client in chunk { command.append(client) }
+            let reply = try await engine.router.ask(calling: command, about: Keys.Room(room).state)
+            #expect(reply.elements.dropFirst(2).allSatisfy { $0.string == "l" })
         }
     }
 

@@ -54,11 +54,15 @@ struct RoomModel {
     /// The grain of presence.
     static let grain: Int64 = 250
 
-    let born: Int64
+    /// How long a room may go without a tick before that time does not count, in ms.
+    static let silence: Int64 = 2500
+
+    private(set) var born: Int64
     var now: Int64
     private(set) var limits: RoomLimits
     private(set) var opens: Int64 = 0
     private(set) var isLive = false
+    private(set) var salesVersion: Int64 = 0
     private(set) var isDrawn = false
     /// Between the first step of a draw and its last: nothing but the clock goes on.
     private(set) var isDrawing = false
@@ -74,6 +78,10 @@ struct RoomModel {
     private var cleared: Set<String> = []
     /// When the pace allows the next admission.
     private var nextAdmission: Double = 0
+    /// When somebody last looked at the line.
+    private var ticked: Int64 = 0
+    /// How often time did not count.
+    private(set) var silences = 0
 
     init(limits: RoomLimits, now: Int64, next: Int64 = 0) {
         born = now
@@ -93,6 +101,7 @@ struct RoomModel {
     // MARK: calls
 
     mutating func join(_ joins: [(client: String, holder: Int64)]) -> [Standing] {
+        let hadLine = !line.isEmpty
         expire()
         var rejected: Set<String> = []
         for (client, holder) in joins {
@@ -114,6 +123,7 @@ struct RoomModel {
             }
         }
         admit(passes: joins.count)
+        if !hadLine, !line.isEmpty { ticked = now }
         return joins.map { join in
             if rejected.contains(join.client) { return .rejected }
             if let pass = active[join.client] { return .admitted(expires: pass.expires) }
@@ -144,13 +154,17 @@ struct RoomModel {
         line[index].presence = .until(end(of: now + limits.graceSeconds * 1000))
     }
 
-    mutating func hold(_ clients: [String], holder: Int64) {
+    mutating func hold(_ clients: [String], holder: Int64) -> [Standing] {
         for client in clients {
             if let index = line.firstIndex(where: { $0.client == client }) {
                 line[index].presence = .held(holder)
             } else {
                 active[client]?.wasSeen = true
             }
+        }
+        // Nobody loses a pass by being held whose time is just over: it ends when somebody looks.
+        return clients.map { client in
+            active[client].map { .admitted(expires: $0.expires) } ?? standing(client)
         }
     }
 
@@ -163,6 +177,15 @@ struct RoomModel {
     }
 
     mutating func tick(passes: Int) {
+        let silence = now - ticked
+        if !line.isEmpty, silence > Self.silence {
+            silences += 1
+            born += silence
+            for index in line.indices {
+                if case .until(let end) = line[index].presence { line[index].presence = .until(end + silence) }
+            }
+        }
+        if silence >= Self.grain { ticked = now }
         guard !isDrawing else { return expire() }
         let gone = line.filter { if case .until(let end) = $0.presence { end <= now } else { false } }
         line.removeAll { waiter in gone.contains(waiter) }
@@ -198,8 +221,13 @@ struct RoomModel {
         if pass.openChecks <= 1 { active[client]!.freeAt = pass.expires }
     }
 
-    mutating func setSales(opens: Int64, isLive: Bool, passes: Int) -> Int64 {
+    mutating func setSales(opens: Int64, isLive: Bool, version: Int64, passes: Int) -> Int64 {
         var sentHome: Int64 = 0
+        guard version > salesVersion || version == salesVersion && (self.isLive || !isLive) else {
+            proceed(passes: passes)
+            return 0
+        }
+        salesVersion = version
         if self.isLive, !isLive, !line.isEmpty {
             sentHome = Int64(line.count)
             cleared = Set(line.map(\.client))
@@ -214,13 +242,18 @@ struct RoomModel {
 
     mutating func define(_ limits: RoomLimits) {
         self.limits = limits
-        if let interval { nextAdmission = min(nextAdmission, Double(now) + interval) }
+        nextAdmission = min(nextAdmission, interval.map { Double(now) + $0 } ?? 0)
     }
 
     /// Whether lots are to be drawn; nil when not at all.
     var isDrawDue: Bool? {
         if isDrawing { return true }
         return limits.ordering == .random && !isDrawn && opens > 0 ? opens <= now : nil
+    }
+
+    /// Whether nobody is admitted for now, however many places are free.
+    var isHeld: Bool {
+        isDrawDue != nil || limits.ordering == .reject || limits.ordering != .passthrough && opens > now
     }
 
     mutating func beginDraw() { isDrawing = true }
@@ -292,9 +325,7 @@ struct RoomModel {
 
     /// From when on the first in line may be admitted if there is a place; nil when nobody waits, or not by the clock.
     private var freeFrom: Int64? {
-        guard !line.isEmpty, limits.ordering != .reject, limits.ordering == .passthrough || opens <= now,
-            isDrawDue == nil
-        else { return nil }
+        guard !line.isEmpty, !isHeld else { return nil }
         guard interval != nil else { return now }
         return max(now, Int64(nextAdmission.rounded(.up)))
     }

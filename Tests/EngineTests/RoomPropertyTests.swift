@@ -47,6 +47,9 @@ import Testing
             }
             let problems = try await walk.problemsOfLogs()
             #expect(problems.isEmpty, "seed \(seed), \(beginning)")
+            // Neither the one nor the other went untried.
+            let (vanished, silences) = walk.lives
+            #expect(vanished > 50 && silences > 3, "\(vanished) vanished, \(silences) silences")
         }
     }
 }
@@ -59,6 +62,7 @@ private final class RoomWalk {
     private var model: RoomModel
     private var generator: SeededGenerator
     private var version: Int64 = 1
+    private var salesVersion: Int64 = 0
     private var bulk = 0
     /// How many were admitted before the step, and the cap during it.
     private var activeBefore: Int64 = 0
@@ -89,9 +93,12 @@ private final class RoomWalk {
         return Self.names.randomElement(using: &generator)!
     }
 
+    /// How many places ran out, and how often time did not count.
+    var lives: (vanished: Int64, silences: Int) { (model.counters.vanished, model.silences) }
+
     func step() async throws {
         activeBefore = Int64(model.active.count)
-        if chance(30) { advance() }
+        if chance(30) { try await pass() }
         switch Int.random(in: 0..<100, using: &generator) {
         case ..<27: try await join()
         case ..<29: try await joinCrowd()
@@ -113,6 +120,18 @@ private final class RoomWalk {
         }
     }
 
+    /// Time passes, mostly with schedulers that look at the room.
+    private func pass() async throws {
+        guard chance(70) else { return advance() }
+        for _ in 1...whole(1...6) {
+            let milliseconds = whole(200...2500)
+            trace.append("\(milliseconds) ms pass")
+            fixture.wait(milliseconds)
+            model.now += milliseconds
+            try await tick()
+        }
+    }
+
     private func advance() {
         let ranges: [ClosedRange<Int64>] = [1...30, 200...300, 500...1500, 1500...6000]
         let milliseconds = chance(2) ? 20_000 : whole(ranges.randomElement(using: &generator)!)
@@ -124,6 +143,8 @@ private final class RoomWalk {
     // MARK: calls
 
     private func join() async throws {
+        // Nobody can join before lots are drawn.
+        if model.isDrawDue == true { return try await draw() }
         // The same client may be named twice.
         let joins = (0..<whole(1...6)).map { _ in (client: client(), holder: holder()) }
         trace.append("join \(joins.map { "\($0.client)/\($0.holder)" })")
@@ -134,6 +155,7 @@ private final class RoomWalk {
 
     /// So many that blocks, and calls, are full.
     private func joinCrowd() async throws {
+        if model.isDrawDue == true { return try await draw() }
         bulk += 1
         let (crowd, holder) = (bulk, holder())
         let joins = (0..<whole(200...600)).map { (client: "crowd\(crowd).\($0)", holder: holder) }
@@ -155,6 +177,7 @@ private final class RoomWalk {
 
     /// Both in one turn.
     private func joinAndLeave() async throws {
+        if model.isDrawDue == true { return try await draw() }
         let client = client()
         trace.append("join and leave \(client)")
         let (fixture, id) = (fixture, ClientID(trusted: client))
@@ -176,19 +199,10 @@ private final class RoomWalk {
     private func hold() async throws {
         let (clients, holder) = ((0..<whole(1...5)).map { _ in client() }, whole(1...3))
         trace.append("hold \(clients)/\(holder)")
-        model.hold(clients, holder: holder)
+        let expected = model.hold(clients, holder: holder)
         let held = try await fixture.engine.hold(
             clients.map { ClientID(trusted: $0) }, room: Self.room, holder: holder)
-        for (client, standing) in zip(clients, held?.standings ?? []) {
-            switch (standing, model.standing(client)) {
-            case (.waiting(let number, let rank), .waiting(let modelNumber, let modelRank)):
-                try expect((number, rank) == (modelNumber, modelRank), "hold \(client): \(number), \(rank)")
-            case (.admitted, .admitted), (.unknown, .finished), (.unknown, .unknown): break
-            // Its claim is being decided.
-            case (.admitted, .finished) where model.active[client] != nil: break
-            default: try expect(false, "hold \(client): \(standing)")
-            }
-        }
+        compare(clients, held?.standings ?? [], expected)
     }
 
     private func ask() async throws {
@@ -255,10 +269,16 @@ private final class RoomWalk {
     private func changeWindow() async throws {
         let opens = chance(50) ? 0 : model.now + whole(-2000...3000)
         let isLive = chance(70)
-        trace.append("opens \(opens == 0 ? "at once" : "in \(opens - model.now) ms"), live: \(isLive)")
-        let expected = model.setSales(opens: opens, isLive: isLive, passes: RoomCalls.passesPerTick)
+        // Sometimes of what was known before, or is known.
+        let version = chance(70) ? salesVersion + 1 : max(0, salesVersion - whole(0...1))
+        salesVersion = max(salesVersion, version)
+        let when = opens == 0 ? "at once" : "in \(opens - model.now) ms"
+        trace.append("opens \(when), live: \(isLive), as of \(version)")
+        let expected = model.setSales(
+            opens: opens, isLive: isLive, version: version, passes: RoomCalls.passesPerTick)
         let sentHome = try await fixture.engine.setSales(
-            of: Self.room, opensAt: opens == 0 ? nil : Timestamp(milliseconds: opens), isLive: isLive)
+            of: Self.room,
+            RoomSales(opensAt: opens == 0 ? nil : Timestamp(milliseconds: opens), isLive: isLive, version: version))
         try expect(sentHome == expected, "\(sentHome ?? -1) were sent home, not \(expected)")
     }
 
@@ -281,9 +301,12 @@ private final class RoomWalk {
             model.forgetDraw()
             model.define(limits)
             try await fixture.define(limits, version: version)
-            _ = model.setSales(opens: model.now, isLive: true, passes: 0)
-            _ = try await fixture.engine.setSales(of: Self.room, opensAt: fixture.clock.now, isLive: true)
+            salesVersion += 1
+            _ = model.setSales(opens: model.now, isLive: true, version: salesVersion, passes: 0)
+            _ = try await fixture.engine.setSales(
+                of: Self.room, RoomSales(opensAt: fixture.clock.now, isLive: true, version: salesVersion))
         }
+        let late = chance(50) ? try await joinLate() : nil
         trace.append("draw")
         let (engine, token) = (fixture.engine, "t\(version)")
         guard case .begun(let length) = try await engine.beginDraw(Self.room, token: token) else {
@@ -312,6 +335,35 @@ private final class RoomWalk {
         if isOurs { isOurs = try await engine.endDraw(Self.room, token: token, count: Int64(clients.count)) }
         if !isOurs { found.append("the draw was not ours") }
         model.endDraw()
+        if let late { try await late() }
+    }
+
+    /// Some join before lots are drawn, and one of them leaves before it hears of it. Returns what compares where they
+    /// stand once lots are drawn.
+    private func joinLate() async throws -> @LoopActor () async throws -> Void {
+        let joins = (0..<whole(1...6)).map { _ in (client: client(), holder: holder()) }
+        let leaving = chance(50) ? joins.randomElement(using: &generator)?.client : nil
+        let named = joins.map { "\($0.client)/\($0.holder)" }
+        trace.append("join \(named) before the draw; \(leaving ?? "nobody") leaves")
+        let fixture = fixture
+        let joined = EventLoop.task { () async -> [RoomStanding]? in try? await fixture.join(joins) }
+        await EventLoop.nextTurn()
+        // Redis answers in order: it has said that they have to wait.
+        try await fixture.engine.ping()
+        let left = leaving.map { client in
+            EventLoop.task { () async -> Bool? in
+                try? await fixture.engine.leave(ClientID(trusted: client), room: Self.room)?.wasThere
+            }
+        }
+        await EventLoop.nextTurn()
+        return { [self] in
+            // The first asks whether lots are drawn.
+            let expected = model.join([joins[0]]) + model.join(Array(joins.dropFirst()))
+            compare(joins.map(\.client), await joined.value ?? [], expected)
+            guard let left, let leaving else { return }
+            let (wasThere, expectedThere) = (await left.value, model.leave(leaving))
+            try expect(wasThere == expectedThere, "leave \(leaving): not \(expectedThere)")
+        }
     }
 
     // MARK: comparing
@@ -323,6 +375,7 @@ private final class RoomWalk {
     }
 
     private func compare(_ clients: [String], _ standings: [RoomStanding], _ expected: [RoomModel.Standing]) {
+        if standings.count != expected.count { found.append("\(standings.count) answers, not \(expected.count)") }
         for (client, (standing, expected)) in zip(clients, zip(standings, expected)) {
             let plain: RoomModel.Standing =
                 switch standing {
@@ -347,6 +400,11 @@ private final class RoomWalk {
             found.append("active \(summary.active), \(model.active.count)")
         }
         let draw: RoomSummary.Draw = model.isDrawDue.map { $0 ? .due : .pending } ?? .none
+        if summary.isHeld != model.isHeld { found.append("held \(summary.isHeld), expected \(model.isHeld)") }
+        if summary.passSeconds != model.limits.passSeconds { found.append("passes of \(summary.passSeconds) s") }
+        if (inspection.opensAt?.milliseconds ?? 0) != model.opens || inspection.isLive != model.isLive {
+            found.append("opens \(inspection.opensAt?.milliseconds ?? 0), live \(inspection.isLive)")
+        }
         if summary.draw != draw { found.append("draw \(summary.draw), expected \(draw)") }
         if summary.next != model.next { found.append("next \(summary.next), \(model.next)") }
         if summary.head > summary.next || summary.head >= model.line.first?.number ?? .max {
@@ -371,8 +429,9 @@ private final class RoomWalk {
         }
         let some = Self.names + model.line.shuffled(using: &generator).prefix(8).map(\.client)
         // Between two numberings nobody's place is known.
-        let standings = model.isDrawing ? [] : try await fixture.standings(some)
-        compare(some, standings, some.map { model.standing($0) })
+        if !model.isDrawing {
+            compare(some, try await fixture.standings(some), some.map { model.standing($0) })
+        }
         return found
     }
 
