@@ -135,7 +135,10 @@ import Testing
         try await onLoop {
             let fixture = try await RoomLineTests.room(RoomLimits(maxActive: 0, graceSeconds: 3))
             // Not the time before there was a line.
+            try await fixture.tick()
             fixture.wait(3_600_000)
+            try await fixture.tick()
+            fixture.wait(10_000)
             try await fixture.join([("a", 0), ("b", 0), ("c", 1)])
             fixture.wait(1000)
             try await fixture.tick()
