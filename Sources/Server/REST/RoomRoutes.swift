@@ -169,6 +169,7 @@ extension JSONWriter {
     /// A room as an admin sees it.
     fileprivate mutating func room(_ room: Room, _ live: RoomInspection) {
         let summary = live.summary
+        let pace = summary.admissionsPerSecond(at: summary.now).map { Int64(($0 * 60).rounded()) }
         object { json in
             json.member("id", room.id.rawValue)
             json.member("maxActive", room.limits.maxActive)
@@ -186,7 +187,7 @@ extension JSONWriter {
             json.member("expired", live.expired)
             json.member("noShow", live.noShow)
             json.member("spent", live.spent)
-            json.member("pacePerMinute", summary.admissionsPerSecond(at: summary.now).map { Int64(($0 * 60).rounded()) })
+            json.member("pacePerMinute", pace)
             json.member("opensAt", live.opensAt)
             json.drawMembers(room)
         }
