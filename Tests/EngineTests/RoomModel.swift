@@ -223,7 +223,9 @@ struct RoomModel {
 
     mutating func setSales(opens: Int64, isLive: Bool, version: Int64, passes: Int) -> Int64 {
         var sentHome: Int64 = 0
-        guard version > salesVersion || version == salesVersion && (self.isLive || !isLive) else {
+        // Of one version the clock only ends sales, and so moves the earliest opening on.
+        let isLater = self.isLive != isLive ? !isLive : opens >= self.opens
+        guard version > salesVersion || version == salesVersion && isLater else {
             proceed(passes: passes)
             return 0
         }

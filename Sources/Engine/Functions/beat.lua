@@ -6,6 +6,8 @@
 -- Reply its number: a fresh one too when it was given up for dead. What it held has to be held again then.
 local function beat(keys, args)
     local now, number = clock(args[1]), args[2]
+    -- A Redis that has lost its data must not give numbers again that gateways still have, which have not beaten since.
+    if redis.call('EXISTS', keys[3]) == 0 then redis.call('SET', keys[3], decimal(math.floor(now / 1000) % 1073741824)) end
     if number == '0' or not redis.call('ZSCORE', keys[1], number) then
         -- Redis may have lost the last numbers given: none is given that is in use.
         repeat

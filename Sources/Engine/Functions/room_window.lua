@@ -13,7 +13,8 @@ local function window(keys, args)
     local sent_home = 0
     -- Who read it earlier does not bring a sale back, or send people home from a newer one. Of one version, the clock
     -- only ends sales.
-    local is_old = version < room.sales_version or version == room.sales_version and live > room.live
+    local is_old = version < room.sales_version
+        or version == room.sales_version and (live > room.live or live == room.live and opens < room.opens)
     if version > room.sales_version then change(room, 'sales_version', version) end
     if not is_old and (opens ~= room.opens or live ~= room.live) then
         if room.live == 1 and live == 0 and room.waiting > 0 then

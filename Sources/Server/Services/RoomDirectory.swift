@@ -25,6 +25,7 @@ final class RoomDirectory {
     private var missing: [RoomID: Int64] = [:]
     /// What Redis was told last of a room: the version of its limits, and what its sales say.
     private var told: [RoomID: Told] = [:]
+    private var telling: Set<RoomID> = []
     private var restoring: [RoomID: Task<Result<Void, any Error>, Never>] = [:]
     /// Whether PostgreSQL was asked once at least.
     private(set) var isLoaded = false
@@ -126,11 +127,16 @@ final class RoomDirectory {
         guard isScheduler else { return }
         for room in stored {
             let sales = Self.sales(byRoom[room.id] ?? [], version: versions[room.id] ?? 0)
-            do {
-                try await tell(room, sales)
-            } catch {
-                // The others don't wait for one in which lots are drawn.
-                log(.debug, "room_waits", ["room": .init(room.id), "error": .init("\(error)")])
+            guard told[room.id] != Told(version: room.version, sales: sales), !telling.contains(room.id) else { continue }
+            telling.insert(room.id)
+            // The others don't wait for one in which lots are drawn.
+            EventLoop.task {
+                defer { self.telling.remove(room.id) }
+                do {
+                    try await self.tell(room, sales)
+                } catch {
+                    self.log(.debug, "room_waits", ["room": .init(room.id), "error": .init("\(error)")])
+                }
             }
         }
     }

@@ -160,6 +160,10 @@ final class RoomKeeper {
             let clients = entries.map(\.client).filter { missing.remove($0) != nil }
             guard try await write(clients) else { return }
         }
+        // Nobody joins while lots are drawn: who is not drawn, and it is not an old draw, was lost by another drawer.
+        if !missing.isEmpty, try await store.room(room)?.drawnAt == nil {
+            throw Outage(.postgres, "the draw of a room is not complete")
+        }
         for chunk in waiting.filter({ missing.contains($0) }).chunks(of: Int(Self.drawChunk)) {
             guard try await write(Array(chunk)) else { return }
         }

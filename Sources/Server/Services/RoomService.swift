@@ -32,9 +32,11 @@ final class RoomService {
         return joined
     }
 
+    /// - Returns: the change of the line as of which the client has left.
     /// - Throws: `not_found`, ``Outage``.
-    func leave(_ client: ClientID, _ room: RoomID) async throws {
-        try await directory.with(room) { try await self.engine.leave(client, room: room) }
+    @discardableResult
+    func leave(_ client: ClientID, _ room: RoomID) async throws -> Int64 {
+        try await directory.with(room) { try await self.engine.leave(client, room: room) }.summary.event
     }
 
     /// - Throws: `not_found`, ``Outage``.

@@ -50,7 +50,15 @@ final class RoomHub {
         }
         try await line.ready()
         let holder = await heartbeat.current()
-        let (standing, summary) = try await rooms.join(client, room, holder: holder)
+        let standing: RoomStanding
+        let summary: RoomSummary
+        do {
+            (standing, summary) = try await rooms.join(client, room, holder: holder)
+        } catch let outage as Outage {
+            // It may have joined: a place that nobody holds must not be kept.
+            if !line.has(client) { away(client, room, holder: holder) }
+            throw outage
+        }
         switch standing {
         case .waiting(let number, let rank):
             // Given up for dead meanwhile: what the old number held is let go.
@@ -77,9 +85,15 @@ final class RoomHub {
     /// - Throws: `not_found`, `unavailable`.
     func leave(_ client: ClientID, _ session: Session, _ room: RoomID) async throws {
         lines[room]?.leaving(client, by: session)
-        try await rooms.leave(client, room)
+        let event: Int64
+        do {
+            event = try await rooms.leave(client, room)
+        } catch {
+            lines[room]?.leaving(client, by: nil)
+            throw error
+        }
         guard let line = lines[room] else { return }
-        line.left(client, told: session)
+        line.left(client, told: session, asOf: event)
         removeIfEmpty(line)
     }
 

@@ -18,6 +18,8 @@ private final class Waiter {
     var since: Int64
     /// Since when the map says that it waits no more, while nobody has said what became of it; 0 when it waits.
     var inDoubtSince: Int64 = 0
+    /// Whether it was told of an admission while the line was not known.
+    var mayBeAdmitted = false
     /// The session by which it leaves, which gets its own answer.
     var leaver: ObjectIdentifier?
     /// Whether it waits no more.
@@ -147,13 +149,15 @@ final class RoomLine {
         return true
     }
 
-    /// The client is about to leave.
-    func leaving(_ client: ClientID, by session: Session) {
-        waiters[client]?.leaver = ObjectIdentifier(session)
+    /// The client is about to leave by a session; nil: it does not after all.
+    func leaving(_ client: ClientID, by session: Session?) {
+        waiters[client]?.leaver = session.map { ObjectIdentifier($0) }
     }
 
     /// The client has left; `told` gets its own answer.
-    func left(_ client: ClientID, told: Session) {
+    func left(_ client: ClientID, told: Session, asOf event: Int64) {
+        // By another connection it may have joined again since.
+        if let waiter = waiters[client], waiter.since > event { return }
         told.rooms.remove(room)
         told.connection.unmark(key)
         guard let waiter = waiters[client] else { return }
@@ -164,8 +168,13 @@ final class RoomLine {
     /// The client was admitted: nothing more is told here, its pass comes as an outcome.
     func admitted(_ client: ClientID) {
         // An old admission may be told late, when the client stands in line again.
-        guard let waiter = waiters[client], let map, map.rank(of: waiter.number) == nil else { return }
-        admitted(waiter)
+        guard let waiter = waiters[client] else { return }
+        guard let map, waiter.number <= map.next, waiter.since <= map.event else {
+            // What the line says of it is not known now.
+            waiter.mayBeAdmitted = true
+            return
+        }
+        if map.rank(of: waiter.number) == nil { admitted(waiter) }
     }
 
     private func admitted(_ waiter: Waiter) {
@@ -197,6 +206,7 @@ final class RoomLine {
         waiter.number = number
         waiter.since = event
         waiter.inDoubtSince = 0
+        waiter.mayBeAdmitted = false
     }
 
     // MARK: the line
@@ -254,6 +264,7 @@ final class RoomLine {
         switch event {
         case .renewed: synchronize()
         case .changed(let summary, let kind, let left):
+            if kind == .closed { closedHead = max(closedHead, summary.head) }
             guard var known = map else {
                 missedEvent = max(missedEvent, summary.event)
                 // Who was held before this may have another number, or none, since.
@@ -311,6 +322,7 @@ final class RoomLine {
     /// What is known of the line may be wrong: reads it anew, and asks where all clients here stand.
     private func synchronize() {
         map = nil
+        missedEvent = .min
         holdAnew()
     }
 
@@ -328,6 +340,8 @@ final class RoomLine {
             var backoff = Backoff(base: 50, cap: 2000)
             repeat {
                 self.readAgain = false
+                // A Redis that was replaced may never count as far as was heard before.
+                self.missedEvent = .min
                 do {
                     if self.holdAgain {
                         self.holdAgain = false
@@ -373,7 +387,13 @@ final class RoomLine {
             switch standing {
             case .waiting(let number, _): renumber(waiter, number, since: found.summary.event)
             case .admitted: admitted(waiter)
-            case .finished, .rejected: end(waiter, waiter.number <= closedHead ? "closed" : "left")
+            case .finished, .rejected:
+                // It may have come and gone by its pass already.
+                if waiter.mayBeAdmitted {
+                    admitted(waiter)
+                } else {
+                    end(waiter, waiter.number <= closedHead ? "closed" : "left")
+                }
             case .unknown: lost.append(waiter)
             }
         }
@@ -395,7 +415,12 @@ final class RoomLine {
             switch await join.value {
             case .success(let joined):
                 switch joined.standing {
-                case .waiting(let number, _): renumber(waiter, number, since: joined.summary.event)
+                case .waiting(let number, _):
+                    renumber(waiter, number, since: joined.summary.event)
+                    // It closed its connections meanwhile.
+                    if waiters[waiter.client] == nil {
+                        hub.engine.away(waiter.client, room: room, holder: holder) { [hub] in hub.heartbeat.renumber() }
+                    }
                 default: admitted(waiter)
                 }
             case .failure(let error as WireError) where error.code != .unavailable: end(waiter, "closed")

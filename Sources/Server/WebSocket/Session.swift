@@ -30,7 +30,8 @@ final class Session {
     /// The rooms in whose lines this connection waits.
     var rooms: Set<RoomID> = []
     private var isLeaving: Set<RoomID> = []
-    private var lastRoomAction: Task<Void, Never>?
+    private var lastRoomActions: [RoomID: (number: Int, task: Task<Void, Never>)] = [:]
+    private var roomActions = 0
     private var roomsAsked = 0
     private var lastWatch = 0
 
@@ -328,7 +329,7 @@ final class Session {
         }
         roomsAsked += 1
         let handle = claims.begin(.join(room), id: message.id)
-        inOrder {
+        inOrder(room) {
             defer { self.roomsAsked -= 1 }
             await self.join(client, room, message.id, handle)
         }
@@ -366,7 +367,7 @@ final class Session {
             return fail(WireError(.rateLimited, "too many joins in flight on this connection"), message.id)
         }
         roomsAsked += 1
-        inOrder {
+        inOrder(room) {
             defer { self.roomsAsked -= 1 }
             do {
                 self.isLeaving.insert(room)
@@ -381,13 +382,17 @@ final class Session {
         }
     }
 
-    /// Joins and leaves of one connection are done one after the other, as they came.
-    private func inOrder(_ action: @escaping @LoopActor () async -> Void) {
-        let before = lastRoomAction
-        lastRoomAction = EventLoop.task {
+    /// Joins and leaves of one room by one connection are done one after the other, as they came.
+    private func inOrder(_ room: RoomID, _ action: @escaping @LoopActor () async -> Void) {
+        let before = lastRoomActions[room]?.task
+        roomActions += 1
+        let number = roomActions
+        let task = EventLoop.task {
             await before?.value
             await action()
+            if self.lastRoomActions[room]?.number == number { self.lastRoomActions[room] = nil }
         }
+        lastRoomActions[room] = (number, task)
     }
 
     /// Another connection of the client, or REST, gave the pass of a room back.

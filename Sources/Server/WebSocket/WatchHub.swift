@@ -43,7 +43,7 @@ final class WatchHub {
                 do {
                     handler(try await watch.current())
                     return
-                } catch is WireError {
+                } catch let error as WireError where error.code == .notFound {
                     return
                 } catch {
                     await EventLoop.sleep(milliseconds: backoff.next())
@@ -168,21 +168,27 @@ private final class Watch {
     }
 
     private func start() async throws -> SaleState {
-        let subscription = try await engine.subscribe(sale: sale) { [weak self] event in self?.heard(event) }
-        guard !hasEnded else {
-            // Nobody watches any more; whoever asked still gets an answer.
-            subscription.cancel()
-            return try await directory.state(of: sale)
+        let before = subscription
+        if before == nil {
+            let subscription = try await engine.subscribe(sale: sale) { [weak self] event in self?.heard(event) }
+            guard !hasEnded else {
+                // Nobody watches any more; whoever asked still gets an answer.
+                subscription.cancel()
+                return try await directory.state(of: sale)
+            }
+            self.subscription = subscription
         }
-        self.subscription = subscription
         do {
             let state = try await directory.state(of: sale)
             self.state = state
             watchClock()
             return state
         } catch {
-            subscription.cancel()
-            self.subscription = nil
+            // One that others live by stays.
+            if before == nil {
+                subscription?.cancel()
+                subscription = nil
+            }
             throw error
         }
     }
@@ -220,7 +226,7 @@ private final class Watch {
                     self.state = state
                     self.watchClock()
                     self.changed()
-                } catch is WireError {
+                } catch let error as WireError where error.code == .notFound {
                     // There is no such sale any more.
                 } catch {
                     self.readAgain = true
