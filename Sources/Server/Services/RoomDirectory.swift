@@ -127,7 +127,9 @@ final class RoomDirectory {
         guard isScheduler else { return }
         for room in stored {
             let sales = Self.sales(byRoom[room.id] ?? [], version: versions[room.id] ?? 0)
-            guard told[room.id] != Told(version: room.version, sales: sales), !telling.contains(room.id) else { continue }
+            guard told[room.id] != Told(version: room.version, sales: sales), !telling.contains(room.id) else {
+                continue
+            }
             telling.insert(room.id)
             // The others don't wait for one in which lots are drawn.
             EventLoop.task {
