@@ -157,9 +157,9 @@ call_room() { # function, range of __rand_int__, calls, passes, arguments…
     shift 4
     state='dibs:{room:line}'
     redis CONFIG RESETSTAT >/dev/null
-    redis-benchmark -s "$redis_socket" -n "$calls" -c 1 -r "$range" --csv FCALL "$function" 13 "$state" "$state:members" \
+    redis-benchmark -s "$redis_socket" -n "$calls" -c 1 -r "$range" --csv FCALL "$function" 14 "$state" "$state:members" \
         "$state:line" "$state:gone" "$state:sums" "$state:presence" "$state:blocks" "$state:active" "$state:passes" \
-        "$state:finished" "$state:outbox" "$state:drawn" "$state:cleared" '' "$state:events" "$passes" "$@" \
+        "$state:finished" "$state:outbox" "$state:drawn" "$state:cleared" "$state:renumbered" '' "$state:events" "$passes" "$@" \
         >>"$work/line.log"
     redis INFO commandstats | sed -n 's/^cmdstat_fcall:.*usec_per_call=\([0-9.]*\).*/\1/p'
 }
@@ -169,9 +169,9 @@ fill_line() { # how many
     awk -v count="$1" 'function word(text) { return sprintf("$%d\r\n%s\r\n", length(text), text) }
         BEGIN {
             state = "dibs:{room:line}"
-            split(" :members :line :gone :sums :presence :blocks :active :passes :finished :outbox :drawn :cleared", keys, " ")
-            head = word("FCALL") word("dibs_room_join") word(13) word(state)
-            for (i = 1; i <= 12; i++) head = head word(state keys[i])
+            split(" :members :line :gone :sums :presence :blocks :active :passes :finished :outbox :drawn :cleared :renumbered", keys, " ")
+            head = word("FCALL") word("dibs_room_join") word(14) word(state)
+            for (i = 1; i <= 13; i++) head = head word(state keys[i])
             head = head word("") word(state ":events")
             for (first = 1; first <= count; first += 250) {
                 text = ""
@@ -179,7 +179,7 @@ fill_line() { # how many
                 passes = first == 1 ? 100 : 0
                 given = word(passes)
                 for (i = 1; i <= passes; i++) given = given word("pass-" i)
-                printf "*%d\r\n%s%s%s", 19 + passes + 2 * (i_last(first, count) - first + 1), head, given, text
+                printf "*%d\r\n%s%s%s", 20 + passes + 2 * (i_last(first, count) - first + 1), head, given, text
             }
         }
         function i_last(first, count) { return first + 249 < count ? first + 249 : count }' |

@@ -15,7 +15,10 @@ extension Engine {
             switch signal {
             case .renewed: handler(.renewed)
             case .message(let text):
-                if let event = ClientChannel.event(text) { return handler(event) }
+                if text.hasPrefix("\t") {
+                    if let event = ClientChannel.event(text) { handler(event) }
+                    return
+                }
                 // One of a newer version leaves a gap, and the log is read, as for any other.
                 let parts = text.split(separator: "\t", maxSplits: 1)
                 guard parts.count == 2, let offset = Int64(parts[0]), let outcome = Outcome(encoded: parts[1]) else {

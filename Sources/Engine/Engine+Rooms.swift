@@ -64,16 +64,18 @@ extension Engine {
     }
 
     /// A client leaves the line, or gives its pass back.
+    /// - Parameter connection: the connection by which it does, which gets its own answer; 0 for REST.
     /// - Returns: whether it waited or had a pass; nil when Redis does not know the room.
     /// - Throws: ``Outage``.
     public func leave(
-        _ client: ClientID, room: RoomID
+        _ client: ClientID, room: RoomID, by connection: UInt64 = 0
     ) async throws(Outage) -> (wasThere: Bool, summary: RoomSummary)? {
         guard let (stood, summary) = try await rooms.leave(client, room: room) else { return nil }
         if stood.contains("p") {
             // Its other connections think that they have a pass. The line's other departures are announced to all.
             let channel = Keys.client(client)
-            _ = try? await router.ask(RedisCommand("PUBLISH", channel, ClientChannel.left(room)), about: channel)
+            _ = try? await router.ask(
+                RedisCommand("PUBLISH", channel, ClientChannel.left(room, by: connection)), about: channel)
         }
         return (stood != ["n"], summary)
     }
@@ -272,7 +274,6 @@ extension Engine {
     /// Lets go of the places that a dead gateway held in a room: they run out after the grace, from its last beat on.
     /// - Returns: false when lots are being drawn in the room: to be done anew, later.
     /// - Throws: ``Outage``; then to be done anew.
-    @discardableResult
     public func letGo(of gateway: Int64, lastBeat: Timestamp, room: RoomID) async throws(Outage) -> Bool {
         var block: Int64 = 0
         while block >= 0 {
@@ -317,7 +318,7 @@ extension Engine {
         try await draw(room, token, "k") { _ in }.first?.number == 1
     }
 
-    /// Gives a draw up of which nothing is written yet, so that another may begin at once.
+    /// Gives a draw up, so that another may begin at once; does nothing when it is no longer ours.
     /// - Throws: ``Outage``; then another may begin ten seconds later.
     public func abandonDraw(_ room: RoomID, token: String) async throws(Outage) {
         _ = try await draw(room, token, "a") { _ in }

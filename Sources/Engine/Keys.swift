@@ -50,7 +50,7 @@ enum Keys {
             [
                 state, state + ":members", state + ":line", state + ":gone", state + ":sums", state + ":presence",
                 state + ":blocks", state + ":active", state + ":passes", state + ":finished", state + ":outbox",
-                state + ":drawn", state + ":cleared",
+                state + ":drawn", state + ":cleared", state + ":renumbered",
             ]
         }
 

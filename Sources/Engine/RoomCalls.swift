@@ -281,16 +281,19 @@ final class RoomCalls {
         }
     }
 
-    /// What an entry of the outbox says: `g client token expires` admitted, `t …` its pass ran out. Before the end of a
-    /// pass its beginning is told, unless it was: whoever admitted may have died before telling.
+    /// What an entry of the outbox says: `g client token expires` admitted, `t …` its pass ran out, `b …` both.
     nonisolated static func outcomes(_ word: String, _ room: RoomID) -> [TellBatcher.Item] {
         let parts = word.split(separator: " ")
         guard parts.count == 4, let expires = Int64(parts[3]) else { return [] }
         let client = ClientID(trusted: String(parts[1]))
         let token = String(parts[2])
         let admitted = Outcome.admitted(room, token: token, expiresAt: Timestamp(milliseconds: expires))
-        return parts[0] == "g"
-            ? [(client, admitted)] : [(client, admitted), (client, .expired(room, token: token))]
+        let expired = Outcome.expired(room, token: token)
+        switch parts[0] {
+        case "g": return [(client, admitted)]
+        case "t": return [(client, expired)]
+        default: return [(client, admitted), (client, expired)]
+        }
     }
 }
 
@@ -299,13 +302,17 @@ enum ClientChannel {
     /// A gateway that held the client's place in a room has no connection of it any more.
     static func away(from room: RoomID) -> String { "\taway \(room)" }
 
-    /// The client gave its pass of a room back.
-    static func left(_ room: RoomID) -> String { "\tleft \(room)" }
+    /// The client gave its pass of a room back, by this connection; 0: by REST.
+    static func left(_ room: RoomID, by connection: UInt64) -> String { "\tleft \(room) \(connection)" }
 
     /// What such a message says; nil for any other.
     static func event(_ text: String) -> ClientEvent? {
-        if text.hasPrefix("\taway ") { return RoomID(String(text.dropFirst(6))).map { .away($0) } }
-        if text.hasPrefix("\tleft ") { return RoomID(String(text.dropFirst(6))).map { .left($0) } }
-        return nil
+        let words = text.split(separator: " ")
+        guard words.count >= 2, let room = RoomID(String(words[1])) else { return nil }
+        switch words[0] {
+        case "\taway": return .away(room)
+        case "\tleft": return .left(room, by: words.count > 2 ? UInt64(words[2]) ?? 0 : 0)
+        default: return nil
+        }
     }
 }

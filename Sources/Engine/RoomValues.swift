@@ -22,7 +22,7 @@ public struct RoomSummary: Hashable, Sendable {
     public let waiting: Int64
     /// How many are admitted.
     public let active: Int64
-    /// When something happens by the clock alone; nil when nothing does.
+    /// When something happens by the clock alone; nil when nothing does. Known to messages, ticks and inspections only.
     public let due: Timestamp?
     /// The moment, by Redis' clock.
     public let now: Timestamp
@@ -45,7 +45,7 @@ public struct RoomSummary: Hashable, Sendable {
     /// From the words that the functions answer; nil when they aren't such.
     init?(_ text: some StringProtocol) {
         let words = text.split(separator: " ")
-        guard words.count >= 16 else { return nil }
+        guard words.count >= 17 else { return nil }
         func whole(_ index: Int) -> Int64 { Int64(words[index]) ?? Int64(Double(words[index]) ?? 0) }
         func moment(_ index: Int) -> Timestamp { Timestamp(milliseconds: whole(index)) }
         event = whole(0)
@@ -61,7 +61,7 @@ public struct RoomSummary: Hashable, Sendable {
         maxActive = whole(12)
         perMinute = whole(13) == 0 ? nil : whole(13)
         graceSeconds = whole(14)
-        passSeconds = words.count > 16 ? whole(16) : 300
+        passSeconds = whole(16)
         draw =
             switch words[15] {
             case "d": .due

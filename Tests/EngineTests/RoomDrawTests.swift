@@ -83,7 +83,7 @@ import Testing
             await EventLoop.nextTurn()
             #expect(try await fixture.tick().active == 0)
             #expect(try await fixture.standing("late") == .unknown)
-            #expect(try await fixture.standing("c1").rank == 10)
+            #expect(try await fixture.standing("c1").rank == 1)
             try await fixture.away("c1", holder: 1)
             try await RoomDrawTests.write(fixture, clients.reversed())
             #expect(try await engine.endDraw(.main, token: "t", count: 9) == false)
@@ -230,7 +230,7 @@ import Testing
                 await EventLoop.nextTurn()
             }
             // Asked again and again: in vain.
-            await EventLoop.sleep(milliseconds: 120)
+            try await fixture.waitForCalls(3)
             #expect(try await fixture.inspect().joined == 12)
             #expect(try await fixture.standings(["late1", "late3000"]) == [.unknown, .unknown])
             if isBegun {
@@ -265,7 +265,7 @@ import Testing
             // Redis has said that they have to wait; or their joins are just under way.
             if isKnown { try await engine.ping() }
             let left = [leave("b"), leave("a")]
-            await EventLoop.sleep(milliseconds: 120)
+            try await fixture.waitForCalls(3)
             if isBegun {
                 let clients = try await RoomDrawTests.read(fixture, length)
                 try await RoomDrawTests.write(fixture, clients.reversed())
@@ -360,6 +360,31 @@ import Testing
             #expect(try await fixture.join("late").rank == 8)
             try await watch.follow()
             watch.agrees(on: try await fixture.standings(RoomDrawTests.names))
+        }
+    }
+
+    /// One who dies in the middle of writing has changed nothing, and neither has one who takes over and gives up.
+    @Test func halfADrawIsNone() async throws {
+        try await onLoop {
+            let fixture = try await RoomDrawTests.due()
+            let engine = fixture.engine
+            let before = try await fixture.standings(RoomDrawTests.names)
+            let length = try #require(try await RoomDrawTests.begin(fixture))
+            let clients = try await RoomDrawTests.read(fixture, length)
+            try await RoomDrawTests.write(fixture, Array(clients.reversed().prefix(5)))
+            #expect(try await fixture.standings(RoomDrawTests.names) == before)
+            fixture.wait(10_000)
+            #expect(try await RoomDrawTests.begin(fixture, "u") != nil)
+            try await engine.abandonDraw(.main, token: "u")
+            #expect(try await fixture.standings(RoomDrawTests.names) == before)
+            // Who leaves now leaves its own place.
+            try await fixture.leave("c10")
+            try await fixture.leave("c1")
+            #expect(try await fixture.standings(["c2", "c9"]).map(\.rank) == [1, 8])
+            try await RoomDrawTests.draw(fixture, "v")
+            let drawn = try await fixture.standings(Array(RoomDrawTests.names.dropFirst().dropLast()))
+            #expect(drawn.compactMap(\.number).max() == 20)
+            #expect(drawn.compactMap(\.rank).sorted() == Array(1...Int64(drawn.compactMap(\.rank).count)))
         }
     }
 

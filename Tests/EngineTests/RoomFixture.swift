@@ -117,6 +117,26 @@ extension EngineFixture {
         return try await engine.outcomes(of: ClientID(trusted: client), after: 0).outcomes.map(\.outcome)
     }
 
+    /// How often each command was called since the statistics were reset.
+    func calls() async throws -> [String: Int] {
+        var calls: [String: Int] = [:]
+        for line in try await redis("INFO", "commandstats").split(whereSeparator: \.isNewline)
+        where line.hasPrefix("cmdstat_") {
+            let parts = line.dropFirst(8).split(separator: ":", maxSplits: 1)
+            calls[String(parts[0])] = parts.count == 2 ? Int(parts[1].prefix { $0 != "," }.dropFirst(6)) : nil
+        }
+        return calls
+    }
+
+    /// Returns once functions were called so many times more, by whoever asks again by itself.
+    func waitForCalls(_ more: Int) async throws {
+        let deadline = EventLoop.monotonicMilliseconds + patienceMilliseconds
+        let before = try await calls()["fcall"] ?? 0
+        while try await calls()["fcall"] ?? 0 < before + more {
+            try #require(EventLoop.monotonicMilliseconds < deadline, "nobody asks again")
+        }
+    }
+
     /// Returns once nothing waits in the room's outbox.
     func waitUntilTold(_ room: RoomID = .main) async throws {
         let deadline = EventLoop.monotonicMilliseconds + 30_000

@@ -137,6 +137,37 @@ func onLoop<Value: Sendable>(_ body: @escaping @Sendable @LoopActor () async thr
         }
     }
 
+    @Test func whoWantsTheSameSharesOneAttempt() async throws {
+        struct Broken: Error {}
+        try await onLoop {
+            let shared = SharedAttempt<Int>()
+            var (begun, gates): (Int, [CheckedContinuation<Void, Never>]) = (0, [])
+            @LoopActor func attempt(fails: Bool = false) -> Task<Int?, Never> {
+                EventLoop.task {
+                    try? await shared.run {
+                        begun += 1
+                        let number = begun
+                        await withCheckedContinuation { gates.append($0) }
+                        if fails { throw Broken() }
+                        return number
+                    }
+                }
+            }
+            @LoopActor func finish(_ tasks: [Task<Int?, Never>]) async -> [Int?] {
+                while gates.isEmpty { await Task.yield() }
+                gates.removeFirst().resume()
+                var values: [Int?] = []
+                for task in tasks { values.append(await task.value) }
+                return values
+            }
+            #expect(await finish([attempt(), attempt(), attempt()]) == [1, 1, 1])
+            #expect(!shared.isUnderWay)
+            // A failure is everybody's, and the next one begins anew.
+            #expect(await finish([attempt(fails: true), attempt()]) == [nil, nil])
+            #expect(await finish([attempt()]) == [3])
+        }
+    }
+
     @Test func errorsOfOffloadedWorkComeBack() async throws {
         struct Broken: Error {}
         await #expect(throws: Broken.self) { try await onLoop { try await EventLoop.offload { throw Broken() } } }

@@ -1,5 +1,6 @@
 -- dibs_room_draw: draws lots, step by step. Whoever draws holds a token, for 10 s from its last step; then another may
--- begin anew, with the same result: the order depends on nothing but the seed and who waits.
+-- begin anew, with the same result: the order depends on nothing but the seed and who waits. Until the end the new line is
+-- written beside the old one, which nobody can join or leave meanwhile: whoever gives up leaves nothing behind.
 --
 -- ARGV  … token, step, and
 --       b               begin                               Reply { 1, how long the line is, blanks included } or { 0 }
@@ -24,7 +25,7 @@ local function draw(keys, args)
         elseif room.ordering ~= 'random' or room.drawn == 1 or room.opens == 0 or room.opens > room.now then
             return { 0 }
         end
-        redis.call('DEL', room.drawn_key)
+        redis.call('UNLINK', room.drawn_key, room.renumbered_key)
         change(room, 'drawing', token)
     elseif room.drawing ~= token then
         return { 0 }
@@ -45,7 +46,7 @@ local function draw(keys, args)
     elseif step == 'k' then
         return { 1 }
     elseif step == 'a' then
-        redis.call('DEL', room.drawn_key)
+        redis.call('UNLINK', room.drawn_key, room.renumbered_key)
         change(room, 'drawing', '')
         close_room(room)
         return { 1 }
@@ -58,15 +59,18 @@ local function draw(keys, args)
             members[#members + 1] = decimal(room.next + first + index - at - 3)
         end
         call_with('RPUSH', room.drawn_key, clients)
-        call_with('HSET', room.members_key, members)
+        call_with('HSET', room.renumbered_key, members)
         return { 1 }
     end
     local count = tonumber(args[at + 2])
-    if redis.call('LLEN', room.drawn_key) ~= count or room.waiting ~= count then return { 0 } end
+    local is_complete = redis.call('LLEN', room.drawn_key) == count
+        and redis.call('HLEN', room.renumbered_key) == count
+    if not is_complete or room.waiting ~= count then return { 0 } end
     local head = room.next
     redis.call('UNLINK', room.line_key, room.gone_key, room.sums_key, room.presence_key, room.blocks_key)
     if count > 0 then
         redis.call('RENAME', room.drawn_key, room.line_key)
+        redis.call('RENAME', room.renumbered_key, room.members_key)
         -- Gateways hold their clients again, by the new numbers, as soon as they hear of it; for the others, grace runs.
         local grains = math.ceil((room.now + room.grace * 1000 - room.born) / GRAIN)
         redis.call('SETRANGE', room.presence_key, 0, string.rep(struct.pack('<I4', grains), count))

@@ -2,7 +2,7 @@
 --
 -- All of them take the same keys, and begin with the same arguments:
 -- KEYS  1 state  2 members  3 line  4 gone  5 sums  6 presence  7 blocks  8 active  9 passes  10 finished  11 outbox
---       12 drawn  13 cleared
+--       12 drawn  13 cleared  14 renumbered
 -- ARGV  1 now in ms, or empty for Redis' clock
 --       2 the room's channel
 --       3 how many passes follow
@@ -51,6 +51,7 @@ local function open_room(keys, args)
         state_key = keys[1], members_key = keys[2], line_key = keys[3], gone_key = keys[4], sums_key = keys[5],
         presence_key = keys[6], blocks_key = keys[7], active_key = keys[8], passes_key = keys[9],
         finished_key = keys[10], outbox_key = keys[11], drawn_key = keys[12], cleared_key = keys[13],
+        renumbered_key = keys[14],
         channel = args[2], args = args, passes_left = tonumber(args[3]), pass_at = 4,
         changed = {}, numbers_left = {}, untold = {}, kind = 'c',
     }
@@ -119,8 +120,8 @@ local function due(room)
 end
 
 -- `event head next waiting active due now pace losses pace_at pace_from paced max minute grace flag pass`; flag: d lots are to
--- be drawn now, p the order is provisional, h nobody is admitted for now, - none.
-local function summary(room)
+-- be drawn now, p the order is provisional, h nobody is admitted for now, - none. `due` is 0 where nobody plans by it.
+local function summary(room, is_for_schedulers)
     local flag = '-'
     if room.drawing ~= '' then
         flag = 'd'
@@ -132,7 +133,8 @@ local function summary(room)
     -- Places that fall free together are given on in several calls: the first of them alone would look like a crawl.
     local paced = room.paced > 0 and room.now - room.paced_since >= SETTLING and room.paced or 0
     local words = {
-        room.event, room.head, room.next, room.waiting, room.active, due(room), room.now, room.pace, room.losses,
+        room.event, room.head, room.next, room.waiting, room.active,
+        is_for_schedulers and due(room) or 0, room.now, room.pace, room.losses,
         room.pace_at, room.pace_from, paced, room.max, room.minute, room.grace, flag, room.pass,
     }
     for index, word in ipairs(words) do words[index] = written(word) end
@@ -193,7 +195,7 @@ local function close_room(room)
         fields[#fields + 1] = written(room[name])
     end
     call_with('HSET', room.state_key, fields)
-    local text = summary(room)
+    local text = summary(room, room.moved or room.is_tick)
     if room.moved then
         table.sort(room.numbers_left)
         redis.call('PUBLISH', room.channel, room.kind .. ' ' .. text .. '|' .. ranges(room.numbers_left))
@@ -322,7 +324,10 @@ local function expire(room)
     for _, client in ipairs(clients) do
         local token, _, expires, seen = pass_of(passes[client])
         if token then
-            local outcome = 't ' .. client .. ' ' .. token .. ' ' .. decimal(expires)
+            -- Whoever admitted may have died before telling: then the beginning is told with the end.
+            local pass = client .. ' ' .. token .. ' ' .. decimal(expires)
+            local is_untold = redis.call('ZSCORE', room.outbox_key, 'g ' .. pass)
+            local outcome = (is_untold and 'b ' or 't ') .. pass
             room.untold[#room.untold + 1] = outcome
             outbox[#outbox + 1] = decimal(room.now)
             outbox[#outbox + 1] = outcome

@@ -10,9 +10,7 @@ local function status(keys, args)
     local number = redis.call('HGET', room.members_key, client)
     if number then
         if asks and room.drawing == '' then keep(room, tonumber(number), 0) end
-        -- While lots are drawn there are two numberings; the place is not known until it ends.
-        local place = room.drawing == '' and rank(room, tonumber(number)) or room.waiting
-        word = 'w' .. number .. ':' .. decimal(place)
+        word = 'w' .. number .. ':' .. decimal(rank(room, tonumber(number)))
     else
         local pass = redis.call('HGET', room.passes_key, client)
         local token, issued, expires, seen = pass_of(pass)

@@ -8,6 +8,7 @@ local SILENCE = 2500
 local function tick(keys, args)
     local room = open_room(keys, args)
     if not room then return '?' end
+    room.is_tick = true
     -- Where nobody ticked, nobody could show a sign of life either (Redis was away), or nobody would have noticed: that
     -- time does not count. Presence counts from the room's birth, which moves.
     local silence = room.now - room.ticked

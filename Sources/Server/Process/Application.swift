@@ -41,7 +41,8 @@ public final class Application {
             credentials: services.credentials,
             watches: watches,
             rooms: RoomHub(
-                engine: services.engine, rooms: services.rooms, heartbeat: heartbeat, watches: watches, log: log),
+                engine: services.engine, rooms: services.rooms, heartbeat: heartbeat, watches: watches,
+                metrics: services.metrics, log: log),
             metrics: services.metrics,
             limits: SessionLimits(
                 isOn: configuration.limitsRates, connectionsPerClient: configuration.maxConnectionsPerClient,

@@ -34,14 +34,10 @@ final class ClaimService {
         onAccepted: ((Acceptance) -> Void)? = nil
     ) async throws(WireError) -> Accepted {
         let known: RoomDirectory.SaleRoom
-        if let cached = rooms.directory.known(sale) {
-            known = cached
-        } else {
-            do {
-                known = try await rooms.directory.room(of: sale)
-            } catch {
-                throw WireError(asWire: error)
-            }
+        do {
+            known = try await rooms.directory.room(of: sale)
+        } catch {
+            throw WireError(asWire: error)
         }
         guard let room = known.room else {
             return try await claim(

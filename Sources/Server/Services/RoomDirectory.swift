@@ -12,8 +12,8 @@ final class RoomDirectory {
         let perClientLimit: Int64
     }
 
-    let engine: Engine
-    let store: Store
+    private let engine: Engine
+    private let store: Store
     private let sales: SaleDirectory
     private let log: Log
     /// All rooms by name, as PostgreSQL had them when it was last asked.
@@ -26,7 +26,7 @@ final class RoomDirectory {
     /// What Redis was told last of a room: the version of its limits, and what its sales say.
     private var told: [RoomID: Told] = [:]
     private var telling: Set<RoomID> = []
-    private var restoring: [RoomID: Task<Result<Void, any Error>, Never>] = [:]
+    private var restoring: [RoomID: SharedAttempt<Void>] = [:]
     /// Whether PostgreSQL was asked once at least.
     private(set) var isLoaded = false
     private var refreshing: Task<Void, Never>?
@@ -201,19 +201,10 @@ final class RoomDirectory {
     private func restore(_ id: RoomID) async throws {
         let now = EventLoop.monotonicMilliseconds
         if let seen = missing[id], now - seen < Self.missingMilliseconds { throw WireError(.notFound, "no such room") }
-        let task =
-            restoring[id]
-            ?? EventLoop.task {
-                do {
-                    return .success(try await self.define(id))
-                } catch {
-                    return .failure(error)
-                }
-            }
-        restoring[id] = task
-        let result = await task.value
-        restoring[id] = nil
-        try result.get()
+        let attempt = restoring[id] ?? SharedAttempt()
+        restoring[id] = attempt
+        defer { if !attempt.isUnderWay { restoring[id] = nil } }
+        try await attempt.run { try await self.define(id) }
     }
 
     private func define(_ id: RoomID) async throws {
@@ -233,9 +224,6 @@ final class RoomDirectory {
         rooms[room.id] = room
         for handler in onRefreshed { handler() }
     }
-
-    /// A sale's room, if it was asked before.
-    func known(_ sale: SaleID) -> SaleRoom? { saleRooms[sale] }
 
     /// A sale's room.
     /// - Throws: `not_found` when there is no such sale; ``Outage``.

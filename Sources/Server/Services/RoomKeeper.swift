@@ -111,19 +111,19 @@ final class RoomKeeper {
         let token = UUID().uuidString
         guard case .begun(let length) = try await engine.beginDraw(room, token: token) else { return }
         log(.info, "draw_begun", ["room": .init(room), "length": .init(length)])
-        var waiting: [ClientID] = []
         do {
+            var waiting: [ClientID] = []
             for offset in stride(from: 0, to: length, by: Int(Self.drawChunk)) {
                 let clients = try await engine.readDraw(room, token: token, offset: offset, count: Self.drawChunk)
                 guard let clients else { return }
                 waiting += clients
             }
             try await draw(waiting, in: room, token: token)
+            try await write(waiting, to: room, token: token)
         } catch {
             try? await engine.abandonDraw(room, token: token)
             throw error
         }
-        try await write(waiting, to: room, token: token)
     }
 
     /// Draws in PostgreSQL.
@@ -167,7 +167,10 @@ final class RoomKeeper {
         for chunk in waiting.filter({ missing.contains($0) }).chunks(of: Int(Self.drawChunk)) {
             guard try await write(Array(chunk)) else { return }
         }
-        guard try await engine.endDraw(room, token: token, count: written) else { return }
+        guard try await engine.endDraw(room, token: token, count: written) else {
+            // Not ours any more, or a step was done twice: begun anew.
+            return try await engine.abandonDraw(room, token: token)
+        }
         try await store.markDrawn(room)
         directory.refreshSoon()
         log(.info, "draw_ended", ["room": .init(room), "clients": .init(written)])
@@ -201,10 +204,10 @@ private final class RoomClock {
     private var hasEnded = false
     private var lastEvent: Int64 = -1
 
-    /// How often a room is looked at where something goes on, and where nothing does, whatever it says: messages may be
-    /// lost.
+    /// How often a room is looked at where something goes on, and where nothing does, whatever it says. Whoever joins an
+    /// idle one is heard; rooms are never deleted, so there may be many.
     private static let busyMilliseconds: Int64 = 1000
-    private static let idleMilliseconds: Int64 = 5000
+    private static let idleMilliseconds: Int64 = 60_000
 
     init(
         room: RoomID, engine: Engine, directory: RoomDirectory, log: Log, drawIsDue: @escaping () -> Void

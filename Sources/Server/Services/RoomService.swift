@@ -9,14 +9,12 @@ final class RoomService {
     private let engine: Engine
     private let store: Store
     let directory: RoomDirectory
-    let metrics: Metrics
     private let log: Log
 
-    init(engine: Engine, store: Store, directory: RoomDirectory, metrics: Metrics, log: Log) {
+    init(engine: Engine, store: Store, directory: RoomDirectory, log: Log) {
         self.engine = engine
         self.store = store
         self.directory = directory
-        self.metrics = metrics
         self.log = log
     }
 
@@ -35,8 +33,10 @@ final class RoomService {
     /// - Returns: the change of the line as of which the client has left.
     /// - Throws: `not_found`, ``Outage``.
     @discardableResult
-    func leave(_ client: ClientID, _ room: RoomID) async throws -> Int64 {
-        try await directory.with(room) { try await self.engine.leave(client, room: room) }.summary.event
+    func leave(_ client: ClientID, _ room: RoomID, by connection: UInt64 = 0) async throws -> Int64 {
+        try await directory.with(room) {
+            try await self.engine.leave(client, room: room, by: connection)
+        }.summary.event
     }
 
     /// - Throws: `not_found`, ``Outage``.

@@ -14,7 +14,7 @@ final class SaleDirectory {
     private let log: Log
     /// Sales that neither Redis nor PostgreSQL knew lately: asking for made-up ids must not cost a query each.
     private var missing: [SaleID: Int64] = [:]
-    private var rebuilding: [SaleID: Task<Result<Bool, any Error>, Never>] = [:]
+    private var rebuilding: [SaleID: SharedAttempt<Bool>] = [:]
 
     /// Whether Redis is known not to be behind PostgreSQL. Until it is, no claim is decided.
     private(set) var isVerified = false
@@ -177,19 +177,10 @@ final class SaleDirectory {
     func restore(_ id: SaleID) async throws {
         let now = EventLoop.monotonicMilliseconds
         if let seen = missing[id], now - seen < Self.missingMilliseconds { throw WireError(.notFound, "no such sale") }
-        let task =
-            rebuilding[id]
-            ?? EventLoop.task {
-                do {
-                    return .success(try await self.rebuild(id))
-                } catch {
-                    return .failure(error)
-                }
-            }
-        rebuilding[id] = task
-        let result = await task.value
-        rebuilding[id] = nil
-        guard try result.get() else {
+        let attempt = rebuilding[id] ?? SharedAttempt()
+        rebuilding[id] = attempt
+        defer { if !attempt.isUnderWay { rebuilding[id] = nil } }
+        guard try await attempt.run({ try await self.rebuild(id) }) else {
             if missing.count >= Self.missingLimit { missing.removeAll() }
             missing[id] = now
             throw WireError(.notFound, "no such sale")

@@ -50,7 +50,7 @@ final class Services {
         metrics = Metrics()
         directory = SaleDirectory(engine: engine, store: store, log: log)
         roomDirectory = RoomDirectory(engine: engine, store: store, sales: directory, log: log)
-        rooms = RoomService(engine: engine, store: store, directory: roomDirectory, metrics: metrics, log: log)
+        rooms = RoomService(engine: engine, store: store, directory: roomDirectory, log: log)
         claims = ClaimService(engine: engine, directory: directory, rooms: rooms, metrics: metrics)
         directory.onRoomSaleChanged = { [weak roomDirectory] in try await roomDirectory?.salesChanged(of: $0) }
         orders = OrderService(engine: engine, store: store, directory: directory, log: log)

@@ -10,15 +10,17 @@ final class RoomHub {
     let rooms: RoomService
     let heartbeat: Heartbeat
     let watches: WatchHub
+    let metrics: Metrics
     let log: Log
     private var lines: [RoomID: RoomLine] = [:]
     private var lastIndex: Int64 = 0
 
-    init(engine: Engine, rooms: RoomService, heartbeat: Heartbeat, watches: WatchHub, log: Log) {
+    init(engine: Engine, rooms: RoomService, heartbeat: Heartbeat, watches: WatchHub, metrics: Metrics, log: Log) {
         self.engine = engine
         self.rooms = rooms
         self.heartbeat = heartbeat
         self.watches = watches
+        self.metrics = metrics
         self.log = log
         heartbeat.onRenumbered = { [weak self] in
             guard let self else { return }
@@ -64,7 +66,8 @@ final class RoomHub {
             // Given up for dead meanwhile: what the old number held is let go.
             if heartbeat.number != holder { line.holdAnew() }
             guard session.state == .connected else {
-                away(client, room, holder: holder)
+                // Unless it waits by another connection here.
+                if !line.has(client) { away(client, room, holder: holder) }
                 return .gone
             }
             return .waiting(line.add(client, session, number: number, rank: rank, summary: summary))
@@ -87,7 +90,7 @@ final class RoomHub {
         lines[room]?.leaving(client, by: session)
         let event: Int64
         do {
-            event = try await rooms.leave(client, room)
+            event = try await rooms.leave(client, room, by: session.id)
         } catch {
             lines[room]?.leaving(client, by: nil)
             throw error

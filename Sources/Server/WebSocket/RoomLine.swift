@@ -3,39 +3,6 @@ import EventLoop
 import Gateway
 import Model
 
-/// One client of this process in one line.
-@LoopActor
-private final class Waiter {
-    let client: ClientID
-    /// Lives as long as anybody waits in it.
-    unowned let line: RoomLine
-    var number: Int64
-    var sessions: [Session]
-    /// What it was told last.
-    var told: PlaceInLine
-    var toldAt: Int64
-    /// The change of the line as of which the number is known: older maps say nothing about it.
-    var since: Int64
-    /// Since when the map says that it waits no more, while nobody has said what became of it; 0 when it waits.
-    var inDoubtSince: Int64 = 0
-    /// Whether it was told of an admission while the line was not known.
-    var mayBeAdmitted = false
-    /// The session by which it leaves, which gets its own answer.
-    var leaver: ObjectIdentifier?
-    /// Whether it waits no more.
-    var isGone = false
-
-    init(client: ClientID, line: RoomLine, number: Int64, session: Session, told: PlaceInLine) {
-        self.client = client
-        self.line = line
-        self.number = number
-        self.told = told
-        sessions = [session]
-        toldAt = EventLoop.monotonicMilliseconds
-        since = told.event
-    }
-}
-
 /// One room's line, as far as clients of this process wait in it: computes their ranks from what leaves the line.
 ///
 /// A number that is done with says nothing of its client: it was admitted, or sent home, or has another number since lots
@@ -62,39 +29,36 @@ final class RoomLine {
     /// The numbers up to which everybody was sent home.
     private var closedHead: Int64 = 0
     private var subscription: Subscription?
-    private var starting: Task<Result<Void, any Error>, Never>?
+    private let starting = SharedAttempt<Void>()
     private var isReading = false
     private var readAgain = false
     private var holdAgain = false
     private var hasEnded = false
 
-    private let tick = LoopTimer()
-    private var tickDueAt: Int64 = .max
-    private var tickedAt: Int64 = .min
-    /// How far a round of telling has come.
-    private var position = 0
-    /// Whether something changed since that round began.
-    private var changedMeanwhile = false
+    /// Ranks are pushed at most this often.
+    private let rounds = Rounds<Waiter>(tickMilliseconds: 100)
+    /// Whether the round has found ranks that changed too little to be pushed at once.
     private var isAnyLate = false
     private var inDoubt: [Waiter] = []
-    private var sales: [SaleID: (observation: SaleObservation, state: SaleState?, status: SaleStatus?)] = [:]
+    private let stock: RoomStock
 
-    /// Ranks are pushed at most this often.
-    private static let tickMilliseconds: Int64 = 100
-    /// How many waiters are looked at in one turn of the loop: others want theirs.
-    private static let waitersPerTurn = 500
+    /// How many are told of a sale in one turn of the loop: others want theirs.
+    private static let sessionsPerTurn = 500
     /// Ranks that changed too little to be pushed at once are looked at again after this.
     private static let lateMilliseconds: Int64 = 1000
     /// How long the outcome of whoever was admitted may take before Redis is asked.
     private static let doubtMilliseconds: Int64 = 500
 
-    /// How long the news of a sale's end may take, after those that wait for it were sent home.
-    private static let endMilliseconds: Int64 = 2000
-
     init(room: RoomID, key: StateKey, hub: RoomHub) {
         self.room = room
         self.key = key
         self.hub = hub
+        stock = RoomStock(watches: hub.watches)
+        stock.onStatus = { [unowned self] state in self.tellStatus(state) }
+        stock.onChange = { [unowned self] in self.changed() }
+        rounds.begin = { [unowned self] in self.beginRound() }
+        rounds.tell = { [unowned self] in self.tell($0) }
+        rounds.end = { [unowned self] in self.endRound() }
         salesChanged()
     }
 
@@ -106,11 +70,10 @@ final class RoomLine {
     func end() {
         hasEnded = true
         for waiter in order { waiter.isGone = true }
-        tick.stop()
+        rounds.stop()
         subscription?.cancel()
         subscription = nil
-        for sale in sales.values { sale.observation.cancel() }
-        sales = [:]
+        stock.end()
     }
 
     // MARK: waiters
@@ -214,19 +177,7 @@ final class RoomLine {
     /// Returns when the room's changes are heard and its line is known.
     func ready() async throws {
         if subscription != nil, summary != nil { return }
-        let task =
-            starting
-            ?? EventLoop.task {
-                do {
-                    return .success(try await self.start())
-                } catch {
-                    return .failure(error)
-                }
-            }
-        starting = task
-        let result = await task.value
-        starting = nil
-        try result.get()
+        try await starting.run { try await self.start() }
     }
 
     private func start() async throws {
@@ -312,11 +263,6 @@ final class RoomLine {
         guard !isSorted else { return }
         order.sort { $0.number < $1.number }
         isSorted = true
-        // A round that is under way begins anew.
-        if position > 0 {
-            position = 0
-            changedMeanwhile = true
-        }
     }
 
     /// What is known of the line may be wrong: reads it anew, and asks where all clients here stand.
@@ -432,45 +378,29 @@ final class RoomLine {
     // MARK: telling
 
     private func changed() {
-        guard !hasEnded, !waiters.isEmpty else { return }
-        changedMeanwhile = true
-        guard position == 0 else { return }
-        let wait = tickedAt == .min ? 0 : tickedAt + Self.tickMilliseconds - EventLoop.monotonicMilliseconds
-        schedule(max(0, wait))
+        if !hasEnded && !waiters.isEmpty { rounds.changed() }
     }
 
-    private func schedule(_ milliseconds: Int64) {
-        let moment = EventLoop.monotonicMilliseconds + milliseconds
-        guard !tick.isRunning || moment < tickDueAt else { return }
-        tickDueAt = moment
-        tick.start(after: milliseconds) { [weak self] in self?.tell() }
+    private func beginRound() -> [Waiter] {
+        isAnyLate = false
+        order.removeAll { $0.isGone }
+        sort()
+        return map == nil ? [] : order
     }
 
-    /// A part of a round: tells the next waiters whose ranks have changed.
-    private func tell() {
-        guard map != nil, !hasEnded else {
-            position = 0
-            return
-        }
+    private func tell(_ waiters: ArraySlice<Waiter>) {
         let began = EventLoop.nanoseconds
         let now = EventLoop.monotonicMilliseconds
-        if position == 0 {
-            tickedAt = now
-            changedMeanwhile = false
-            isAnyLate = false
-            order.removeAll { $0.isGone }
-            sort()
-        }
-        let end = min(order.count, position + Self.waitersPerTurn)
         var pushes: Int64 = 0
-        for index in position..<end { pushes += tell(order[index], now) }
-        hub.rooms.metrics.rankPushes += pushes
-        hub.rooms.metrics.rankNanoseconds += Int64(EventLoop.nanoseconds - began)
-        position = end < order.count ? end : 0
-        if position > 0 { return schedule(0) }
+        for waiter in waiters { pushes += tell(waiter, now) }
+        hub.metrics.rankPushes += pushes
+        hub.metrics.rankNanoseconds += Int64(EventLoop.nanoseconds - began)
+    }
+
+    private func endRound() -> Int64? {
         askWhatBecame()
         hub.removeIfEmpty(self)
-        if changedMeanwhile { changed() } else if isAnyLate { schedule(Self.lateMilliseconds) }
+        return isAnyLate ? Self.lateMilliseconds : nil
     }
 
     /// - Returns: how many frames that makes.
@@ -549,44 +479,14 @@ final class RoomLine {
     /// Which sales the room has may have changed.
     func salesChanged() {
         guard !hasEnded else { return }
-        let live = Set((hub.rooms.directory.liveSales[room] ?? []).map(\.sale.id))
-        for (sale, known) in sales where !live.contains(sale) {
-            let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
-            // Its end is told to those who wait for it, also where the line goes on for another sale. What is known of it
-            // may be older than the list of the live ones: then its end is still to be heard.
-            guard let state = known.state, Self.isOver(state.status(at: now)) else { continue }
-            if known.status != state.status(at: now) { tellStatus(state) }
-            known.observation.cancel()
-            sales[sale] = nil
-        }
-        for sale in live where sales[sale] == nil {
-            let observation = hub.watches.observe(sale) { [weak self] state in self?.heard(state) }
-            sales[sale] = (observation, nil, nil)
-        }
+        stock.follow(hub.rooms.directory.liveSales[room] ?? [])
     }
 
-    private func heard(_ state: SaleState) {
-        guard let known = sales[state.sale.id] else { return }
-        let status = state.status(at: Timestamp(milliseconds: EventLoop.wallMilliseconds))
-        sales[state.sale.id] = (known.observation, state, status)
-        // The first look is no news: who joins is told what can be reached.
-        if let before = known.status, before != status { tellStatus(state) }
-        changed()
+    private func isReachable(_ rank: Int64, _ summary: RoomSummary) -> Bool? {
+        summary.draw == .none ? stock.left.map { rank <= $0 } : nil
     }
 
-    private static func isOver(_ status: SaleStatus) -> Bool { status == .closed || status == .cancelled }
-
-    /// A sale that has ended, as soon as that is known here.
-    private func end(of sale: SaleID) async -> SaleState? {
-        let deadline = EventLoop.monotonicMilliseconds + Self.endMilliseconds
-        while true {
-            let state = try? await hub.watches.state(of: sale)
-            let status = state?.status(at: Timestamp(milliseconds: EventLoop.wallMilliseconds))
-            if status.map(Self.isOver) ?? false || EventLoop.monotonicMilliseconds >= deadline { return state }
-            await EventLoop.sleep(milliseconds: 25)
-        }
-    }
-
+    /// What every waiter is told, unless it is told of that sale anyway.
     private func tellStatus(_ state: SaleState) {
         let sessions = waiters.values.flatMap(\.sessions)
         EventLoop.task { await self.push(state, to: sessions) }
@@ -595,35 +495,19 @@ final class RoomLine {
     /// Some hundred in a turn of the loop.
     private func push(_ state: SaleState, to sessions: [Session]) async {
         let bytes = ServerFrame.sale(state, at: Timestamp(milliseconds: EventLoop.wallMilliseconds))
-        for chunk in sessions.chunks(of: Self.waitersPerTurn) {
+        for chunk in sessions.chunks(of: Self.sessionsPerTurn) {
             for session in chunk where !session.isWatching(state.sale.id) { session.push(bytes) }
             await EventLoop.sleep(milliseconds: 0)
         }
     }
 
-    /// Whether what is left can reach a rank; nil where the room has no sale, and before lots are drawn.
-    private func isReachable(_ rank: Int64, _ summary: RoomSummary) -> Bool? {
-        guard !sales.isEmpty, summary.draw == .none else { return nil }
-        var left: Int64 = 0
-        for sale in sales.values {
-            // What is not known is not denied.
-            guard let state = sale.state else { return nil }
-            left += state.remaining
-        }
-        return rank <= left
-    }
-
     /// Everybody up to this number was sent home: told the status of each sale, and `left`.
     private func closed(upTo head: Int64) {
-        closedHead = max(closedHead, head)
-        let ended = Array(sales.keys)
         let gone = waiters.values.filter { $0.number <= head }
         EventLoop.task {
             let sessions = gone.flatMap(\.sessions)
-            for sale in ended {
-                if let state = await self.end(of: sale) { await self.push(state, to: sessions) }
-            }
-            for chunk in Array(gone).chunks(of: Self.waitersPerTurn) {
+            for state in await self.stock.ends() { await self.push(state, to: sessions) }
+            for chunk in Array(gone).chunks(of: Self.sessionsPerTurn) {
                 // Unless it stands in line again.
                 for waiter in chunk where waiter.number <= head { self.end(waiter, "closed") }
                 await EventLoop.sleep(milliseconds: 0)

@@ -18,6 +18,8 @@ final class Session {
     }
 
     let connection: WebSocketConnection
+    /// Tells it from all others, of other processes too; never 0.
+    let id = UInt64.random(in: 1 ... .max)
     let openedAt: Int64
     private unowned let hub: SessionHub
     private(set) var state = State.anonymous
@@ -29,7 +31,6 @@ final class Session {
     private var watched: [SaleID: Int] = [:]
     /// The rooms in whose lines this connection waits.
     var rooms: Set<RoomID> = []
-    private var isLeaving: Set<RoomID> = []
     private var lastRoomActions: [RoomID: (number: Int, task: Task<Void, Never>)] = [:]
     private var roomActions = 0
     private var roomsAsked = 0
@@ -370,8 +371,6 @@ final class Session {
         inOrder(room) {
             defer { self.roomsAsked -= 1 }
             do {
-                self.isLeaving.insert(room)
-                defer { self.isLeaving.remove(room) }
                 try await self.hub.rooms.leave(client, self, room)
                 guard self.state == .connected else { return }
                 self.reply(ServerFrame.left(room, reason: "left", id: message.id))
@@ -395,9 +394,9 @@ final class Session {
         lastRoomActions[room] = (number, task)
     }
 
-    /// Another connection of the client, or REST, gave the pass of a room back.
-    func gaveBack(_ room: RoomID) {
-        if !isLeaving.contains(room) { push(ServerFrame.left(room, reason: "left")) }
+    /// The pass of a room was given back, by another connection of the client unless it was this one.
+    func gaveBack(_ room: RoomID, by connection: UInt64) {
+        if connection != id { push(ServerFrame.left(room, reason: "left")) }
     }
 
     private func room(_ message: ClientMessage) -> RoomID? {

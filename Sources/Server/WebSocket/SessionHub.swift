@@ -171,7 +171,8 @@ final class Presence {
     let client: ClientID
     private unowned let hub: SessionHub
     private(set) var sessions: [Session] = []
-    private var subscribing: Task<Result<Subscription, Outage>, Never>?
+    /// Only while it is under way: there are many presences.
+    private var subscribing: SharedAttempt<Subscription>?
     private var subscription: Subscription?
 
     init(client: ClientID, hub: SessionHub) {
@@ -197,24 +198,12 @@ final class Presence {
     /// Returns when Redis sends this client's outcomes here.
     func subscribed() async throws {
         guard subscription == nil else { return }
-        let task =
-            subscribing
-            ?? EventLoop.task {
-                do {
-                    return .success(
-                        try await self.hub.engine.subscribe(client: self.client) { [weak self] event in
-                            self?.heard(event)
-                        })
-                } catch let outage as Outage {
-                    return .failure(outage)
-                } catch {
-                    return .failure(Outage(.redis, "\(error)"))
-                }
-            }
-        subscribing = task
-        let result = await task.value
-        subscribing = nil
-        let new = try result.get()
+        let attempt = subscribing ?? SharedAttempt()
+        subscribing = attempt
+        defer { if !attempt.isUnderWay { subscribing = nil } }
+        let new = try await attempt.run {
+            try await self.hub.engine.subscribe(client: self.client) { [weak self] event in self?.heard(event) }
+        }
         if sessions.isEmpty {
             new.cancel()
         } else if subscription == nil {
@@ -230,7 +219,7 @@ final class Presence {
             for session in sessions { session.received(outcome) }
         case .renewed: for session in sessions { session.mayHaveMissed() }
         case .away(let room): hub.rooms.away(client, room)
-        case .left(let room): for session in sessions { session.gaveBack(room) }
+        case .left(let room, let connection): for session in sessions { session.gaveBack(room, by: connection) }
         }
     }
 }

@@ -103,24 +103,15 @@ private final class Watch {
     private var observers: [ObjectIdentifier: @LoopActor (SaleState) -> Void] = [:]
     private var state: SaleState?
     private var subscription: Subscription?
-    private var starting: Task<Result<SaleState, any Error>, Never>?
+    private let starting = SharedAttempt<SaleState>()
     private var isReading = false
     private var readAgain = false
     private var hasEnded = false
-    private let tick = LoopTimer()
+    /// Several changes within a tick come as one.
+    private let rounds = Rounds<Session>(tickMilliseconds: 50)
     private let clock = LoopTimer()
-    private var toldAt: Int64 = .min
-    /// Whom this round of telling is for, and how far it has come.
-    private var round: [Session] = []
-    private var position = 0
-    /// Whether something changed since the round began.
-    private var changedMeanwhile = false
     private var encoded: (state: SaleState, status: SaleStatus, bytes: [UInt8])?
 
-    /// How many are told in one turn of the loop.
-    private static let sessionsPerTurn = 500
-    /// Several changes within a tick come as one.
-    private static let tickMilliseconds: Int64 = 50
     /// The clock is looked at this often at least: it may be set.
     private static let clockMilliseconds: Int64 = 60_000
 
@@ -128,6 +119,11 @@ private final class Watch {
         self.sale = sale
         self.engine = engine
         self.directory = directory
+        rounds.begin = { [unowned self] in
+            if let state = self.state { for observer in self.observers.values { observer(state) } }
+            return Array(self.sessions.values)
+        }
+        rounds.tell = { [unowned self] in self.tell($0) }
     }
 
     var isEmpty: Bool { sessions.isEmpty && observers.isEmpty }
@@ -143,7 +139,7 @@ private final class Watch {
 
     func end() {
         hasEnded = true
-        tick.stop()
+        rounds.stop()
         clock.stop()
         subscription?.cancel()
         subscription = nil
@@ -152,19 +148,7 @@ private final class Watch {
     /// The state; subscribes first, so that no change falls between.
     func current() async throws -> SaleState {
         if let state, subscription != nil, !isReading { return state }
-        let task =
-            starting
-            ?? EventLoop.task {
-                do {
-                    return .success(try await self.start())
-                } catch {
-                    return .failure(error)
-                }
-            }
-        starting = task
-        let result = await task.value
-        starting = nil
-        return try result.get()
+        return try await starting.run { try await self.start() }
     }
 
     private func start() async throws -> SaleState {
@@ -256,41 +240,15 @@ private final class Watch {
         clock.start(after: min(pause, Self.clockMilliseconds)) { [weak self] in self?.wait(for: moment) }
     }
 
-    /// Tells the watchers: at once when the last time is a tick ago, else at the end of the tick.
     private func changed() {
-        guard !hasEnded else { return }
-        guard position == 0 else {
-            changedMeanwhile = true
-            return
-        }
-        guard !tick.isRunning else { return }
-        let wait = toldAt == .min ? 0 : toldAt + Self.tickMilliseconds - EventLoop.monotonicMilliseconds
-        if wait <= 0 { tell() } else { tick.start(after: wait) { [weak self] in self?.tell() } }
+        if !hasEnded { rounds.changed() }
     }
 
-    /// A part of a round: tells the next watchers, some hundred in a turn of the loop, so that others get theirs.
-    private func tell() {
-        if position == 0 {
-            toldAt = EventLoop.monotonicMilliseconds
-            round = Array(sessions.values)
-            if let state { for observer in observers.values { observer(state) } }
-        }
+    private func tell(_ sessions: ArraySlice<Session>) {
         // Encoded when a socket can take it, and once for all that take the same.
         let frame: @LoopActor () -> [UInt8]? = { [weak self] in self?.frame() }
-        let end = min(round.count, position + Self.sessionsPerTurn)
-        for session in round[position..<end] where sessions[ObjectIdentifier(session)] != nil {
+        for session in sessions where self.sessions[ObjectIdentifier(session)] != nil {
             session.saleChanged(sale, frame: frame)
-        }
-        position = end
-        if position < round.count {
-            tick.start(after: 0) { [weak self] in self?.tell() }
-            return
-        }
-        position = 0
-        round = []
-        if changedMeanwhile {
-            changedMeanwhile = false
-            changed()
         }
     }
 

@@ -1,0 +1,88 @@
+import EventLoop
+import Model
+import Persistence
+
+/// What the live sales of a room have left, as far as this process knows, and what becomes of them.
+@LoopActor
+final class RoomStock {
+    private struct Known {
+        let observation: SaleObservation
+        var state: SaleState?
+        var status: SaleStatus?
+    }
+
+    private let watches: WatchHub
+    private var sales: [SaleID: Known] = [:]
+    /// What all of them have left; nil where there is none, or what one has left is not known: that is not denied.
+    private(set) var left: Int64?
+    /// Told when the status of a sale is another than before.
+    var onStatus: (@LoopActor (SaleState) -> Void)?
+    /// Told when ``left`` may have changed.
+    var onChange: (@LoopActor () -> Void)?
+
+    /// How long the news of a sale's end may take, after those that wait for it were sent home.
+    private static let endMilliseconds: Int64 = 2000
+
+    init(watches: WatchHub) { self.watches = watches }
+
+    func end() {
+        for sale in sales.values { sale.observation.cancel() }
+        sales = [:]
+    }
+
+    /// These are the room's sales that have not ended.
+    func follow(_ stored: [StoredSale]) {
+        let live = Set(stored.map(\.sale.id))
+        for (sale, known) in sales where !live.contains(sale) {
+            let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
+            // Its end is told to those who wait for it, also where the line goes on for another sale. What is known of it
+            // may be older than the list of the live ones: then its end is still to be heard.
+            guard let state = known.state, Self.isOver(state.status(at: now)) else { continue }
+            if known.status != state.status(at: now) { onStatus?(state) }
+            known.observation.cancel()
+            sales[sale] = nil
+        }
+        for sale in live where sales[sale] == nil {
+            let observation = watches.observe(sale) { [weak self] state in self?.heard(state) }
+            sales[sale] = Known(observation: observation)
+        }
+        addUp()
+    }
+
+    /// The ends of all sales, each as soon as it is known here.
+    func ends() async -> [SaleState] {
+        var states: [SaleState] = []
+        for sale in Array(sales.keys) {
+            if let state = await end(of: sale) { states.append(state) }
+        }
+        return states
+    }
+
+    private func end(of sale: SaleID) async -> SaleState? {
+        let deadline = EventLoop.monotonicMilliseconds + Self.endMilliseconds
+        while true {
+            let state = try? await watches.state(of: sale)
+            let status = state?.status(at: Timestamp(milliseconds: EventLoop.wallMilliseconds))
+            if status.map(Self.isOver) ?? false || EventLoop.monotonicMilliseconds >= deadline { return state }
+            await EventLoop.sleep(milliseconds: 25)
+        }
+    }
+
+    private func heard(_ state: SaleState) {
+        guard let before = sales[state.sale.id] else { return }
+        let status = state.status(at: Timestamp(milliseconds: EventLoop.wallMilliseconds))
+        sales[state.sale.id]?.state = state
+        sales[state.sale.id]?.status = status
+        addUp()
+        // The first look is no news: who joins is told what can be reached.
+        if let told = before.status, told != status { onStatus?(state) }
+        onChange?()
+    }
+
+    private func addUp() {
+        left = sales.isEmpty ? nil : 0
+        for sale in sales.values { left = sale.state.flatMap { state in left.map { $0 + state.remaining } } }
+    }
+
+    private static func isOver(_ status: SaleStatus) -> Bool { status == .closed || status == .cancelled }
+}
