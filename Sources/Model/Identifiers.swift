@@ -30,10 +30,7 @@ public struct OrderID: Hashable, Sendable, Comparable, CustomStringConvertible {
     }
     /// An id from its written form, `42-17`; nil when it isn't one.
     public init?(parsing text: some StringProtocol) {
-        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-        guard parts.count == 2, let sale = positiveNumber(parts[0]), let sequence = positiveNumber(parts[1]) else {
-            return nil
-        }
+        guard let (sale, sequence) = numberPair(text) else { return nil }
         self.init(sale: SaleID(sale), sequence: sequence)
     }
     /// `42-17`.
@@ -44,10 +41,68 @@ public struct OrderID: Hashable, Sendable, Comparable, CustomStringConvertible {
     }
 }
 
-/// How often a sale's state in Redis was rebuilt from PostgreSQL.
+/// The id of a concert: a positive number that PostgreSQL gives.
+public struct ConcertID: Hashable, Sendable, Comparable, CustomStringConvertible {
+    /// The number.
+    public let rawValue: Int64
+    /// An id from its number.
+    public init(_ rawValue: Int64) { self.rawValue = rawValue }
+    /// An id from its decimal form; nil when that isn't a positive number of at most 2⁵³−1, JSON's largest exact one.
+    public init?(parsing text: some StringProtocol) {
+        guard let value = positiveNumber(text) else { return nil }
+        rawValue = value
+    }
+    /// The decimal form.
+    public var description: String { String(rawValue) }
+    /// By number.
+    public static func < (left: ConcertID, right: ConcertID) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// The id of a performance, one date of a concert: a positive number that PostgreSQL gives.
+public struct PerformanceID: Hashable, Sendable, Comparable, CustomStringConvertible {
+    /// The number.
+    public let rawValue: Int64
+    /// An id from its number.
+    public init(_ rawValue: Int64) { self.rawValue = rawValue }
+    /// An id from its decimal form; nil when that isn't a positive number of at most 2⁵³−1, JSON's largest exact one.
+    public init?(parsing text: some StringProtocol) {
+        guard let value = positiveNumber(text) else { return nil }
+        rawValue = value
+    }
+    /// The decimal form.
+    public var description: String { String(rawValue) }
+    /// By number.
+    public static func < (left: PerformanceID, right: PerformanceID) -> Bool { left.rawValue < right.rawValue }
+}
+
+/// The id of a reservation: its performance, and the place of its hold among all that were taken there.
+public struct ReservationID: Hashable, Sendable, Comparable, CustomStringConvertible {
+    /// The performance.
+    public let performance: PerformanceID
+    /// 1 for the performance's first hold. A rebuilt one goes on in a range of its own (``SaleEpoch``).
+    public let sequence: Int64
+    /// An id from its parts.
+    public init(performance: PerformanceID, sequence: Int64) {
+        self.performance = performance
+        self.sequence = sequence
+    }
+    /// An id from its written form, `7-12`; nil when it isn't one.
+    public init?(parsing text: some StringProtocol) {
+        guard let (performance, sequence) = numberPair(text) else { return nil }
+        self.init(performance: PerformanceID(performance), sequence: sequence)
+    }
+    /// `7-12`.
+    public var description: String { "\(performance.rawValue)-\(sequence)" }
+    /// By performance, then by sequence.
+    public static func < (left: ReservationID, right: ReservationID) -> Bool {
+        (left.performance, left.sequence) < (right.performance, right.sequence)
+    }
+}
+
+/// How often a sale's, or a performance's, state in Redis was rebuilt from PostgreSQL.
 ///
-/// Each epoch numbers its orders from `epoch × 2³²`, so that an order that was accepted but lost with Redis never shares
-/// its id with a later one.
+/// Each epoch numbers its orders, or holds, from `epoch × 2³²`, so that one that was accepted but lost with Redis never
+/// shares its id with a later one.
 public enum SaleEpoch {
     /// The first sequence of an epoch, less one.
     public static func base(_ epoch: Int64) -> Int64 { epoch << 32 }
@@ -98,4 +153,13 @@ func positiveNumber(_ text: some StringProtocol) -> Int64? {
         value < 1 << 53
     else { return nil }
     return value
+}
+
+/// Two positive numbers with a hyphen between; nil for anything else.
+private func numberPair(_ text: some StringProtocol) -> (Int64, Int64)? {
+    let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+    guard parts.count == 2, let first = positiveNumber(parts[0]), let second = positiveNumber(parts[1]) else {
+        return nil
+    }
+    return (first, second)
 }

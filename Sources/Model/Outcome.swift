@@ -9,6 +9,8 @@ public enum Outcome: Hashable, Sendable {
     case admitted(RoomID, token: String, expiresAt: Timestamp)
     /// A pass ran out.
     case expired(RoomID, token: String)
+    /// A reservation went on: `paid`, `expired` or `released`.
+    case reservation(ReservationID, ReservationStatus)
 
     /// Names the outcome within its client's log, so that telling it twice adds nothing.
     ///
@@ -19,6 +21,7 @@ public enum Outcome: Hashable, Sendable {
         case .order(let order, let status, let ticket, _): "\(Outcome.letter(status))\(order):\(ticket)"
         case .admitted(_, let token, _): "g\(token)"
         case .expired(_, let token): "t\(token)"
+        case .reservation(let reservation, let status): "v\(status.letter)\(reservation)"
         }
     }
 
@@ -32,6 +35,7 @@ public enum Outcome: Hashable, Sendable {
                 ?? "\(Outcome.letter(status)) \(order) \(ticket)"
         case .admitted(let room, let token, let expiresAt): "g \(room) \(token) \(expiresAt.milliseconds)"
         case .expired(let room, let token): "t \(room) \(token)"
+        case .reservation(let reservation, let status): "v \(reservation) \(status.letter)"
         }
     }
 
@@ -48,6 +52,11 @@ public enum Outcome: Hashable, Sendable {
         case "t":
             guard let room = RoomID(String(parts[1])) else { return nil }
             self = .expired(room, token: String(parts[2]))
+            return
+        case "v":
+            guard let reservation = ReservationID(parsing: parts[1]), let status = ReservationStatus(letter: parts[2])
+            else { return nil }
+            self = .reservation(reservation, status)
             return
         default: break
         }

@@ -101,7 +101,7 @@ extension Outcome {
         switch self {
         case .accepted(let order, _, _): (.claim(order.sale), .order(order))
         case .admitted(let room, let token, _): (.join(room), .pass(token))
-        case .order, .expired: nil
+        case .order, .expired, .reservation: nil
         }
     }
 }

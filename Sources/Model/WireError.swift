@@ -6,14 +6,23 @@ public struct WireError: Error, Hashable, Sendable {
     public let message: String
     /// For a duplicate: the order that the client has.
     public var order: OrderID?
+    /// For `already_paid`: the payment.
+    public var payment: Int64?
+    /// For `seat_taken`: seats that are not free; at least one of those asked for.
+    public var seats: [Int64]?
     /// For `rate_limited` and `unavailable`: seconds after which to try again.
     public var retryAfter: Int64?
 
     /// An error.
-    public init(_ code: Code, _ message: String, order: OrderID? = nil, retryAfter: Int64? = nil) {
+    public init(
+        _ code: Code, _ message: String, order: OrderID? = nil, payment: Int64? = nil, seats: [Int64]? = nil,
+        retryAfter: Int64? = nil
+    ) {
         self.code = code
         self.message = message
         self.order = order
+        self.payment = payment
+        self.seats = seats
         self.retryAfter = retryAfter ?? (code == .rateLimited || code == .unavailable ? 1 : nil)
     }
 

@@ -58,6 +58,13 @@ enum ServerFrame {
                 json.member("token", token)
                 if let offset { json.member("offset", offset) }
             }
+        case .reservation(let reservation, let status):
+            frame("reservation", id: id) { json in
+                json.member("reservationId", reservation.description)
+                json.member("performance", reservation.performance.rawValue)
+                json.member("status", status.rawValue)
+                if let offset { json.member("offset", offset) }
+            }
         }
     }
 

@@ -129,7 +129,7 @@ final class SessionHub {
         for kept in try await engine.outcomes(of: client, after: 0).outcomes {
             switch kept.outcome {
             case .accepted(let order, _, _), .order(let order, _, _, _): truth[order, default: []].append(kept.outcome)
-            case .admitted, .expired: break
+            case .admitted, .expired, .reservation: break
             }
         }
         for order in try await store.orders(of: client, in: nil, limit: 200) {
