@@ -4,40 +4,27 @@ import Model
 /// Merges the claims of a turn: one call of `dibs_claim` for each sale, and another for every `claimsPerCall` more.
 @LoopActor
 final class ClaimBatcher {
-    private struct Waiting {
-        let claim: Claim
-        let continuation: CheckedContinuation<Result<ClaimDecision, Outage>, Never>
-    }
+    private typealias Claims = TurnMerger<SaleID, Claim, ClaimDecision>
 
     private let router: CommandRouter
     private let configuration: EngineConfiguration
-    private var waiting: [SaleID: [Waiting]] = [:]
+    private let claims: Claims
 
     init(router: CommandRouter, configuration: EngineConfiguration) {
         self.router = router
         self.configuration = configuration
+        claims = TurnMerger(limit: configuration.claimsPerCall)
+        claims.send = { [weak self] in self?.send($0, of: $1) }
     }
 
     func decide(_ claim: Claim, on sale: SaleID) async throws(Outage) -> ClaimDecision {
         // At once, not at the end of the turn: Redis may be back by then, and would be asked before anybody could check
         // what it has kept.
         guard router.isReady(for: Keys.Sale(sale).state) else { throw Outage(.redis, "not connected") }
-        let result = await withCheckedContinuation { continuation in
-            if waiting.isEmpty { Turn.atEnd(.merge) { self.send() } }
-            waiting[sale, default: []].append(Waiting(claim: claim, continuation: continuation))
-        }
-        return try result.get()
+        return try await claims.ask(claim, of: sale)
     }
 
-    private func send() {
-        let due = waiting
-        waiting.removeAll(keepingCapacity: true)
-        for (sale, claims) in due {
-            for batch in claims.chunks(of: configuration.claimsPerCall) { send(batch, of: sale) }
-        }
-    }
-
-    private func send(_ batch: ArraySlice<Waiting>, of sale: SaleID) {
+    private func send(_ batch: ArraySlice<Claims.Waiting>, of sale: SaleID) {
         let keys = Keys.Sale(sale)
         var command = RedisCommand(
             function: .claim,
@@ -50,23 +37,23 @@ final class ClaimBatcher {
         var rolls: [UInt8] = []
         rolls.reserveCapacity(2 * batch.count)
         for waiting in batch {
-            guard waiting.claim.mayClaim else {
+            guard waiting.wish.mayClaim else {
                 rolls.append(UInt8(ascii: "n"))
                 rolls.append(UInt8(ascii: "p"))
                 continue
             }
-            let roll = UInt8(min(max(0, waiting.claim.roll), 99))
+            let roll = UInt8(min(max(0, waiting.wish.roll), 99))
             rolls.append(0x30 + roll / 10)
             rolls.append(0x30 + roll % 10)
         }
         command.append(rolls)
-        let hasKeys = batch.contains { $0.claim.key != nil }
+        let hasKeys = batch.contains { $0.wish.key != nil }
         command.append(hasKeys ? batch.count : 0)
-        for waiting in batch { command.append(waiting.claim.client.rawValue) }
+        for waiting in batch { command.append(waiting.wish.client.rawValue) }
         if hasKeys {
             for waiting in batch {
-                if let key = waiting.claim.key {
-                    command.append(waiting.claim.client.rawValue, " ", key.rawValue)
+                if let key = waiting.wish.key {
+                    command.append(waiting.wish.client.rawValue, " ", key.rawValue)
                 } else {
                     command.append("")
                 }
@@ -74,11 +61,10 @@ final class ClaimBatcher {
         }
         router.call(command, about: keys.state) { result in
             switch result {
-            case .failure(let outage):
-                for waiting in batch { waiting.continuation.resume(returning: .failure(outage)) }
+            case .failure(let outage): for waiting in batch { waiting.answer(.failure(outage)) }
             case .success(let reply):
                 var replies = ClaimReplies(reply.string ?? "", sale: sale)
-                for waiting in batch { waiting.continuation.resume(returning: replies.next()) }
+                for waiting in batch { waiting.answer(replies.next()) }
             }
         }
     }

@@ -10,13 +10,7 @@ extension Engine {
     /// - Throws: ``Outage``; then some may have been given to this consumer without its knowing:
     ///   ``takeOverOrders(of:consumer:idleMilliseconds:count:)`` finds those.
     public func readOrders(of sale: SaleID, consumer: String, count: Int) async throws(Outage) -> [AcceptedOrder] {
-        let key = Keys.Sale(sale).orders
-        let command = RedisCommand(
-            "XREADGROUP", "GROUP", Keys.committers, consumer, "COUNT", "\(count)", "STREAMS", key, ">")
-        // [[key, [entry, …]]], or nothing.
-        let reply = try await askGroup(command, of: key)
-        guard let stream = reply.elements.first, stream.elements.count == 2 else { return [] }
-        return orders(stream.elements[1].elements, of: sale)
+        orders(try await unread(of: Keys.Sale(sale).orders, consumer: consumer, count: count), of: sale)
     }
 
     /// Orders of a sale that another committer (or this one, in an earlier life) has read and not settled for
@@ -25,20 +19,9 @@ extension Engine {
     public func takeOverOrders(
         of sale: SaleID, consumer: String, idleMilliseconds: Int64, count: Int
     ) async throws(Outage) -> [AcceptedOrder] {
-        let key = Keys.Sale(sale).orders
-        var cursor = "0-0"
-        var taken: [AcceptedOrder] = []
-        repeat {
-            let command = RedisCommand(
-                "XAUTOCLAIM", key, Keys.committers, consumer, "\(idleMilliseconds)", cursor, "COUNT",
-                "\(count - taken.count)")
-            // [next cursor, [entry, …], [id that was deleted, …]]
-            let parts = try await askGroup(command, of: key).elements
-            guard parts.count >= 2, let next = parts[0].string else { break }
-            taken += orders(parts[1].elements, of: sale)
-            cursor = next
-        } while cursor != "0-0" && taken.count < count
-        return taken
+        try await takeOver(
+            from: Keys.Sale(sale).orders, consumer: consumer, idleMilliseconds: idleMilliseconds, count: count
+        ) { self.orders($0, of: sale) }
     }
 
     /// Takes orders that PostgreSQL decided about out of the stream, and marks them or returns their tickets, each
@@ -72,19 +55,6 @@ extension Engine {
             }
         }
         _ = try await router.ask(all: questions)
-    }
-
-    /// Asks something of the consumer group, and makes the group when there is none.
-    private func askGroup(_ command: RedisCommand, of key: String) async throws(Outage) -> RedisReply {
-        var reply = try await router.ask(command, about: key)
-        if case .error(let error) = reply, error.code == "NOGROUP" {
-            // Another process may be faster (BUSYGROUP): the second try tells.
-            _ = try await router.ask(
-                RedisCommand("XGROUP", "CREATE", key, Keys.committers, "0", "MKSTREAM"), about: key)
-            reply = try await router.ask(command, about: key)
-        }
-        if case .error(let error) = reply { throw error.outage }
-        return reply
     }
 
     private func orders(_ entries: [RedisReply], of sale: SaleID) -> [AcceptedOrder] {

@@ -58,6 +58,33 @@ extension Engine {
         }
     }
 
+    /// Listens to the changes of a performance's seats.
+    /// - Throws: ``Outage`` when Redis did not confirm; the handler is not called then.
+    public func subscribe(
+        performance: PerformanceID, _ handler: @escaping @LoopActor (SeatsEvent) -> Void
+    ) async throws(Outage) -> Subscription {
+        try await subscriber.subscribe(to: Keys.Performance(performance).events) { signal in
+            switch signal {
+            case .renewed: handler(.renewed)
+            case .message(let text): if let event = SeatTexts.message(text) { handler(event) }
+            }
+        }
+    }
+
+    /// Listens to which performances are registered or rebuilt.
+    /// - Throws: ``Outage`` when Redis did not confirm; the handler is not called then.
+    public func subscribePerformances(
+        _ handler: @escaping @LoopActor (PerformancesEvent) -> Void
+    ) async throws(Outage) -> Subscription {
+        try await subscriber.subscribe(to: Keys.performancesChannel) { signal in
+            switch signal {
+            case .renewed: handler(.renewed)
+            case .message(let text):
+                if let performance = PerformanceID(parsing: text) { handler(.changed(performance)) }
+            }
+        }
+    }
+
     /// Listens to which tokens are revoked.
     /// - Throws: ``Outage`` when Redis did not confirm; the handler is not called then.
     public func subscribeRevocations(

@@ -6,7 +6,7 @@ extension Engine {
     /// How many orders go into one call.
     private static let ordersPerCall = 500
     /// How long whoever rebuilds may take from one call to the next, in milliseconds.
-    private static let tokenMilliseconds: Int64 = 30_000
+    static let tokenMilliseconds: Int64 = 30_000
 
     /// Makes a sale known again that Redis has lost. Until it is done the sale is unknown, and nobody else rebuilds it;
     /// when this process dies meanwhile, another can after 30 seconds.
@@ -21,31 +21,44 @@ extension Engine {
         _ sale: SaleID, ifOlderThan epoch: Int64 = 0, snapshot read: @LoopActor () async throws -> SaleSnapshot?
     ) async throws -> Bool {
         let keys = Keys.Sale(sale)
+        return try await rebuild(
+            .rebuild,
+            keys: [keys.state, keys.clients, keys.keys, keys.returned, keys.counts, keys.rebuild, keys.series],
+            rebuild: keys.rebuild, ifOlderThan: epoch
+        ) { token in
+            guard let snapshot = try await read() else { return nil }
+            return try await self.restore(keys, token, snapshot)
+        }
+    }
+
+    /// Takes the token by a function that begins a rebuild, and rebuilds with it.
+    /// - Parameter restore: reads and restores, with the token; false when it was lost meanwhile, nil when there is nothing
+    ///   to be rebuilt.
+    func rebuild(
+        _ function: FunctionLibrary.Function, keys: [String], rebuild key: String, ifOlderThan epoch: Int64,
+        restore: @LoopActor (_ token: String) async throws -> Bool?
+    ) async throws -> Bool {
         let token = String(UInt64.random(in: .min ... .max), radix: 36)
-        var command = RedisCommand(
-            function: .rebuild,
-            keys: [
-                keys.state, keys.clients, keys.keys, keys.returned, keys.counts, keys.rebuild, keys.series,
-            ])
+        var command = RedisCommand(function: function, keys: keys)
         command.append(token)
         command.append(epoch)
         command.append(Engine.tokenMilliseconds)
-        guard try await router.ask(calling: command, about: keys.state).number == 1 else { return false }
+        guard try await router.ask(calling: command, about: key).number == 1 else { return false }
         do {
-            if let snapshot = try await read() { return try await restore(keys, token, snapshot) }
-            try await abandon(keys, token)
+            if let isRestored = try await restore(token) { return isRestored }
+            try await abandon(key, token)
             return false
         } catch {
-            try? await abandon(keys, token)
+            try? await abandon(key, token)
             throw error
         }
     }
 
     /// Lets others try at once.
-    private func abandon(_ keys: Keys.Sale, _ token: String) async throws(Outage) {
-        var command = RedisCommand(function: .abandon, keys: [keys.rebuild])
+    private func abandon(_ key: String, _ token: String) async throws(Outage) {
+        var command = RedisCommand(function: .abandon, keys: [key])
         command.append(token)
-        _ = try await router.ask(calling: command, about: keys.state)
+        _ = try await router.ask(calling: command, about: key)
     }
 
     private func restore(

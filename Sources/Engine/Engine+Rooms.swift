@@ -123,6 +123,15 @@ extension Engine {
         return (letter != "0", letter == "2")
     }
 
+    /// Whose a pass of a room is, if its time is not over.
+    /// - Throws: ``Outage``.
+    public func owner(of pass: String, room: RoomID) async throws(Outage) -> PassOwner {
+        guard let parts = try await rooms.ask(.roomOwner, room, passes: 0, { $0.append(pass) }) else {
+            return .unknownRoom
+        }
+        return parts.first?.string.map { .client(ClientID(trusted: $0)) } ?? .nobody
+    }
+
     /// What a pass was checked for is decided: it ends when its time is over again.
     /// - Throws: ``Outage``: then its place falls free when the five seconds are over.
     public func endCheck(_ token: String, of client: ClientID, room: RoomID) async throws(Outage) {

@@ -101,25 +101,30 @@ extension Engine {
     /// its stream still has entries; else not.
     /// - Throws: ``Outage``.
     public func positions(of sales: [SaleID]) async throws(Outage) -> [SaleID: SalePosition] {
+        let keys = sales.map { Keys.Sale($0) }
+        let found = try await positions(of: keys.map { ($0.state, $0.orders) })
+        var positions: [SaleID: SalePosition] = [:]
+        for (sale, position) in zip(sales, found) { positions[sale] = position }
+        return positions
+    }
+
+    /// The positions of things with a state and a stream, in their order; nil for one of which there is nothing.
+    func positions(of keys: [(state: String, stream: String)]) async throws(Outage) -> [SalePosition?] {
         let replies = try await router.ask(
-            all: sales.flatMap { sale in
-                let keys = Keys.Sale(sale)
-                return [
-                    (RedisCommand("HMGET", keys.state, "epoch", "seq"), keys.state),
-                    (RedisCommand("XLEN", keys.orders), keys.state),
+            all: keys.flatMap { key in
+                [
+                    (RedisCommand("HMGET", key.state, "epoch", "seq"), key.state),
+                    (RedisCommand("XLEN", key.stream), key.state),
                 ]
             }, areCalls: false)
-        var positions: [SaleID: SalePosition] = [:]
-        for (index, sale) in sales.enumerated() {
+        return keys.indices.map { index in
             let fields = replies[2 * index].elements
             let unsettled = replies[2 * index + 1].number ?? 0
             if fields.count == 2, let epoch = fields[0].number, let sequence = fields[1].number {
-                positions[sale] = SalePosition(epoch: epoch, lastSequence: sequence, unsettled: unsettled)
-            } else if unsettled > 0 {
-                positions[sale] = SalePosition(epoch: -1, lastSequence: 0, unsettled: unsettled)
+                return SalePosition(epoch: epoch, lastSequence: sequence, unsettled: unsettled)
             }
+            return unsettled > 0 ? SalePosition(epoch: -1, lastSequence: 0, unsettled: unsettled) : nil
         }
-        return positions
     }
 
     private static func counts(_ reply: RedisReply) -> Counts {

@@ -5,8 +5,8 @@ import Model
 ///
 /// Whatever it is asked, it asks Redis: nothing is cached here. Every call throws ``Outage`` when Redis could not be
 /// asked; then it may have happened or not, and nothing may be told as a "no". While the connection is down calls throw
-/// at once; the connection comes back by itself. Calls of one turn of the loop leave in one write, and claims of one
-/// sale in one call.
+/// at once; the connection comes back by itself. Calls of one turn of the loop leave in one write, claims of one sale
+/// in one call, and so do holds of one performance.
 @LoopActor
 public final class Engine {
     let configuration: EngineConfiguration
@@ -16,6 +16,8 @@ public final class Engine {
     let claims: ClaimBatcher
     let tells: TellBatcher
     let rooms: RoomCalls
+    let seatCalls: SeatCalls
+    let holdBatcher: HoldBatcher
     private let commands: RedisConnection
     private let found: Greeted
     /// Told each time the command connection becomes ready, within that moment: before whoever waits for the connection
@@ -43,6 +45,8 @@ public final class Engine {
         claims = ClaimBatcher(router: router, configuration: configuration)
         tells = TellBatcher(router: router, configuration: configuration)
         rooms = RoomCalls(router: router, configuration: configuration, tells: tells, log: log)
+        seatCalls = SeatCalls(router: router, configuration: configuration, tells: tells, log: log)
+        holdBatcher = HoldBatcher(router: router, configuration: configuration, calls: seatCalls)
     }
 
     /// Starts to connect, and returns at once.

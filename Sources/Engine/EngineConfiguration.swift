@@ -11,8 +11,8 @@ public struct EngineConfiguration: Sendable {
     /// How many milliseconds a reply may take; then the connection counts as hung, and all that waits on it fails. It
     /// is noticed up to a quarter later.
     public var replyTimeoutMilliseconds: Int64
-    /// How many claims of one sale go into one call at most, 1…1000. A call keeps Redis from everybody else for its
-    /// time, some 4 µs a claim.
+    /// How many claims of one sale, or seats of one performance that are to be held, go into one call at most, 1…1000. A
+    /// call keeps Redis from everybody else for its time, some 4 µs a claim.
     public var claimsPerCall: Int
     /// The clock by which the engine decides; nil is Redis' own, which all processes share.
     public var clock: (@Sendable () -> Timestamp)?

@@ -34,8 +34,21 @@ enum FunctionLibrary {
         case roomInspect = "dibs_room_inspect"
         case roomDraw = "dibs_room_draw"
         case roomDefine = "dibs_room_define"
+        case roomOwner = "dibs_room_owner"
         case beat = "dibs_beat"
         case bury = "dibs_bury"
+        case seatsDefine = "dibs_seats_define"
+        case seatsRebuild = "dibs_seats_rebuild"
+        case seatsRestore = "dibs_seats_restore"
+        case hold = "dibs_hold"
+        case seatsRelease = "dibs_seats_release"
+        case seatsPay = "dibs_seats_pay"
+        case seatsRefuse = "dibs_seats_refuse"
+        case seatsSettle = "dibs_seats_settle"
+        case seatsTick = "dibs_seats_tick"
+        case seatsRead = "dibs_seats_read"
+        case seatsHolds = "dibs_seats_holds"
+        case seatsInspect = "dibs_seats_inspect"
 
         fileprivate var source: [UInt8] {
             switch self {
@@ -69,21 +82,56 @@ enum FunctionLibrary {
             case .roomInspect: PackageResources.room_inspect_lua
             case .roomDraw: PackageResources.room_draw_lua
             case .roomDefine: PackageResources.room_define_lua
+            case .roomOwner: PackageResources.room_owner_lua
             case .beat: PackageResources.beat_lua
             case .bury: PackageResources.bury_lua
+            case .seatsDefine: PackageResources.seats_define_lua
+            case .seatsRebuild: PackageResources.seats_rebuild_lua
+            case .seatsRestore: PackageResources.seats_restore_lua
+            case .hold: PackageResources.hold_lua
+            case .seatsRelease: PackageResources.seats_release_lua
+            case .seatsPay: PackageResources.seats_pay_lua
+            case .seatsRefuse: PackageResources.seats_refuse_lua
+            case .seatsSettle: PackageResources.seats_settle_lua
+            case .seatsTick: PackageResources.seats_tick_lua
+            case .seatsRead: PackageResources.seats_read_lua
+            case .seatsHolds: PackageResources.seats_holds_lua
+            case .seatsInspect: PackageResources.seats_inspect_lua
+            }
+        }
+
+        fileprivate var family: Family {
+            if rawValue.hasPrefix("dibs_room_") { return .rooms }
+            return self == .hold || rawValue.hasPrefix("dibs_seats_") ? .seats : .sales
+        }
+    }
+
+    /// Functions that share more than all do.
+    fileprivate enum Family: CaseIterable {
+        case sales, rooms, seats
+
+        var shared: [UInt8] {
+            switch self {
+            case .sales: []
+            case .rooms: PackageResources.room_shared_lua
+            case .seats: PackageResources.seats_shared_lua
             }
         }
     }
 
-    /// The library's source: the shared parts, then each function in a block of its own, so that nothing else leaks.
+    /// The library's source: what all share, then a block for each family, and in it one for each function, so that
+    /// nothing else leaks.
     static let source: [UInt8] = {
         var text = Array("#!lua name=dibs\n".utf8)
         text += PackageResources.shared_lua
-        text += Array("\n".utf8)
-        text += PackageResources.room_shared_lua
-        for function in Function.allCases {
-            text += Array("\ndo -- \(function.rawValue)\n".utf8)
-            text += function.source
+        for family in Family.allCases {
+            text += Array("\ndo -- \(family)\n".utf8)
+            text += family.shared
+            for function in Function.allCases where function.family == family {
+                text += Array("\ndo -- \(function.rawValue)\n".utf8)
+                text += function.source
+                text += Array("\nend\n".utf8)
+            }
             text += Array("\nend\n".utf8)
         }
         return text

@@ -2,13 +2,14 @@ import Model
 
 /// The one place that builds the names of keys and channels. `docs/redis-keys.md` says what each holds.
 ///
-/// All keys of a sale have the hash tag `sale:<id>`, and so lie in one slot of a cluster.
+/// All keys of a sale have the hash tag `sale:<id>`, those of a room `room:<id>` and those of a performance
+/// `performance:<id>`, and so lie in one slot of a cluster each.
 enum Keys {
     /// The random name of this data set.
     static let dataEpoch = "dibs:epoch"
     /// Ids of tokens that were revoked, by the time at which they expire.
     static let revokedTokens = "dibs:revoked"
-    /// The consumer group of every sale's stream.
+    /// The consumer group of every sale's stream, and of every performance's log.
     static let committers = "committers"
 
     /// The keys of one sale.
@@ -50,12 +51,40 @@ enum Keys {
             [
                 state, state + ":members", state + ":line", state + ":gone", state + ":sums", state + ":presence",
                 state + ":blocks", state + ":active", state + ":passes", state + ":finished", state + ":outbox",
-                state + ":drawn", state + ":cleared", state + ":renumbered",
+                state + ":drawn", state + ":cleared", state + ":renumbered", state + ":owners",
             ]
         }
 
         /// The channel on which its changes are told.
         var events: String { state + ":events" }
+    }
+
+    /// The keys of one performance. `docs/seats.md` says what each holds.
+    struct Performance {
+        /// Definition and state.
+        let state: String
+
+        init(_ performance: PerformanceID) { state = "dibs:{performance:\(performance.rawValue)}" }
+
+        /// A letter a seat.
+        var seats: String { state + ":seats" }
+        /// Sequence → the reservation.
+        var holds: String { state + ":holds" }
+        /// Client → the sequences that it holds or owns.
+        var clients: String { state + ":clients" }
+        /// Sequences of holds, by when to look at them.
+        var deadlines: String { state + ":deadlines" }
+        /// The stream of what PostgreSQL has to hear.
+        var log: String { state + ":log" }
+        /// Counter → total.
+        var counts: String { state + ":counts" }
+        /// The token of whoever rebuilds the performance.
+        var rebuild: String { state + ":rebuild" }
+        /// The channel on which its changes are told.
+        var events: String { state + ":events" }
+
+        /// Those that the functions which change seats take, in their order.
+        var changing: [String] { [state, seats, holds, clients, deadlines, log, counts] }
     }
 
     /// The numbers of living gateways, by their last beat.
@@ -74,6 +103,8 @@ enum Keys {
     static let salesChannel = "dibs:sales"
     /// The channel on which new and changed rooms are told.
     static let roomsChannel = "dibs:rooms"
+    /// The channel on which new and rebuilt performances are told.
+    static let performancesChannel = "dibs:performances"
     /// The channel on which revoked tokens are told.
     static let revokedChannel = "dibs:revoked"
     /// A channel on which nothing is told: subscribing to it anew shows that the connection is alive.

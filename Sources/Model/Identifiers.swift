@@ -106,6 +106,9 @@ public struct ReservationID: Hashable, Sendable, Comparable, CustomStringConvert
 public enum SaleEpoch {
     /// The first sequence of an epoch, less one.
     public static func base(_ epoch: Int64) -> Int64 { epoch << 32 }
+
+    /// The epoch in which a sequence was given.
+    public static func of(_ sequence: Int64) -> Int64 { sequence >> 32 }
 }
 
 /// Who wants something: 1 to 64 characters of `A-Za-z0-9._:-`.

@@ -282,7 +282,7 @@ import Testing
                     two: SalePosition(epoch: 1, lastSequence: base, unsettled: 0),
                     three: SalePosition(epoch: -1, lastSequence: 0, unsettled: 3),
                 ])
-            #expect(try await fixture.engine.positions(of: []).isEmpty)
+            #expect(try await fixture.engine.positions(of: [SaleID]()).isEmpty)
             await fixture.server.kill()
             await #expect(throws: Outage.self) { _ = try await fixture.engine.positions(of: [one]) }
         }

@@ -17,7 +17,7 @@ local function leave(keys, args)
             gone[#gone + 1] = client
             reply[index + 2] = 'l'
         elseif passes[client] then
-            end_pass(room, client, 'left')
+            end_pass(room, client, pass_of(passes[client]), 'left')
             reply[index + 2] = 'p'
         else
             reply[index + 2] = 'n'

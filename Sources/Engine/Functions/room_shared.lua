@@ -2,7 +2,7 @@
 --
 -- All of them take the same keys, and begin with the same arguments:
 -- KEYS  1 state  2 members  3 line  4 gone  5 sums  6 presence  7 blocks  8 active  9 passes  10 finished  11 outbox
---       12 drawn  13 cleared  14 renumbered
+--       12 drawn  13 cleared  14 renumbered  15 owners (an older version's calls have none)
 -- ARGV  1 now in ms, or empty for Redis' clock
 --       2 the room's channel
 --       3 how many passes follow
@@ -51,7 +51,7 @@ local function open_room(keys, args)
         state_key = keys[1], members_key = keys[2], line_key = keys[3], gone_key = keys[4], sums_key = keys[5],
         presence_key = keys[6], blocks_key = keys[7], active_key = keys[8], passes_key = keys[9],
         finished_key = keys[10], outbox_key = keys[11], drawn_key = keys[12], cleared_key = keys[13],
-        renumbered_key = keys[14],
+        renumbered_key = keys[14], owners_key = keys[15],
         channel = args[2], args = args, passes_left = tonumber(args[3]), pass_at = 4,
         changed = {}, numbers_left = {}, untold = {}, kind = 'c',
     }
@@ -141,24 +141,6 @@ local function summary(room, is_for_schedulers)
     return table.concat(words, ' ')
 end
 
--- Ascending numbers as `5-9 12 20-31`, with commas.
-local function ranges(numbers)
-    local words, first, last = {}, nil, nil
-    local function flush()
-        if first then words[#words + 1] = first == last and decimal(first) or decimal(first) .. '-' .. decimal(last) end
-    end
-    for _, number in ipairs(numbers) do
-        if last and number == last + 1 then
-            last = number
-        else
-            flush()
-            first, last = number, number
-        end
-    end
-    flush()
-    return table.concat(words, ',')
-end
-
 -- Which entry of `sums` counts a number. The origin only moves by whole entries, so what is left of it stays the same.
 local function sum_of(room, number)
     return math.floor((number - 1 - room.origin % PER_SUM) / PER_SUM)
@@ -198,7 +180,7 @@ local function close_room(room)
     local text = summary(room, room.moved or room.is_tick)
     if room.moved then
         table.sort(room.numbers_left)
-        redis.call('PUBLISH', room.channel, room.kind .. ' ' .. text .. '|' .. ranges(room.numbers_left))
+        redis.call('PUBLISH', room.channel, room.kind .. ' ' .. text .. '|' .. ranges(runs(room.numbers_left)))
     end
     return text
 end
@@ -306,8 +288,9 @@ local function pass_of(text)
 end
 
 -- An admitted client's place falls free.
-local function end_pass(room, client, counter)
+local function end_pass(room, client, token, counter)
     redis.call('HDEL', room.passes_key, client)
+    if room.owners_key then redis.call('HDEL', room.owners_key, token) end
     redis.call('ZREM', room.active_key, client)
     finish(room, { client })
     room.active = room.active - 1
@@ -320,7 +303,7 @@ local function expire(room)
     local clients = redis.call('ZRANGEBYSCORE', room.active_key, '-inf', decimal(room.now), 'LIMIT', 0, CHUNK)
     if #clients == 0 then return end
     local passes = lookup(room.passes_key, clients, 1, #clients, {})
-    local outbox, missed = {}, 0
+    local outbox, tokens, missed = {}, {}, 0
     for _, client in ipairs(clients) do
         local token, _, expires, seen = pass_of(passes[client])
         if token then
@@ -331,11 +314,13 @@ local function expire(room)
             room.untold[#room.untold + 1] = outcome
             outbox[#outbox + 1] = decimal(room.now)
             outbox[#outbox + 1] = outcome
+            tokens[#tokens + 1] = token
             if seen == '0' then missed = missed + 1 end
         end
     end
     call_with('ZREM', room.active_key, clients)
     call_with('HDEL', room.passes_key, clients)
+    if room.owners_key then call_with('HDEL', room.owners_key, tokens) end
     call_with('ZADD', room.outbox_key, outbox)
     finish(room, clients)
     room.active = room.active - #clients
@@ -441,7 +426,7 @@ local function admit(room)
     local presence = redis.call('GETRANGE', room.presence_key, (before + 1 - from) * 4, (head - from) * 4 + 3)
     local expires = decimal(room.now + room.pass * 1000)
     local issued = decimal(room.now)
-    local passes, active, outbox, waited = {}, {}, {}, 0
+    local passes, owners, active, outbox, waited = {}, {}, {}, {}, 0
     for index, client in ipairs(clients) do
         local token = room.args[room.pass_at]
         room.pass_at = room.pass_at + 1
@@ -449,6 +434,8 @@ local function admit(room)
         local is_held = #presence >= at + 3 and struct.unpack('<I4', presence, at) >= HELD
         passes[#passes + 1] = client
         passes[#passes + 1] = token .. ' ' .. issued .. ' ' .. expires .. ' ' .. (is_held and '1' or '0')
+        owners[#owners + 1] = token
+        owners[#owners + 1] = client
         active[#active + 1] = expires
         active[#active + 1] = client
         local outcome = 'g ' .. client .. ' ' .. token .. ' ' .. expires
@@ -460,6 +447,7 @@ local function admit(room)
     room.passes_left = room.passes_left - admissions
     call_with('HDEL', room.members_key, clients)
     call_with('HSET', room.passes_key, passes)
+    if room.owners_key then call_with('HSET', room.owners_key, owners) end
     call_with('ZADD', room.active_key, active)
     call_with('ZADD', room.outbox_key, outbox)
     call_with('ZREM', room.finished_key, clients)

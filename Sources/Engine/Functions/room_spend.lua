@@ -10,7 +10,7 @@ local function spend(keys, args)
         local client = args[index]
         local token, issued = pass_of(redis.call('HGET', room.passes_key, client))
         if token and (args[index + 1] == '' or args[index + 1] == token) and issued <= tonumber(args[index + 2]) then
-            end_pass(room, client, 'spent')
+            end_pass(room, client, token, 'spent')
             count = count + 1
         end
     end

@@ -124,3 +124,27 @@ local function store_items(clients_key, changed)
     call_with('HSET', clients_key, set)
     call_with('HDEL', clients_key, drop)
 end
+
+-- The runs of ascending numbers: the first and the last of each, one after the other.
+local function runs(numbers)
+    local found = {}
+    for _, number in ipairs(numbers) do
+        if #found > 0 and number == found[#found] + 1 then
+            found[#found] = number
+        else
+            found[#found + 1] = number
+            found[#found + 1] = number
+        end
+    end
+    return found
+end
+
+-- Runs as text: `5-9,12,20-31`.
+local function ranges(found)
+    local words = {}
+    for at = 1, #found, 2 do
+        local first, last = decimal(found[at]), decimal(found[at + 1])
+        words[#words + 1] = first == last and first or first .. '-' .. last
+    end
+    return table.concat(words, ',')
+end

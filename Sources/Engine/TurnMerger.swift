@@ -1,0 +1,55 @@
+import EventLoop
+import Model
+
+/// Merges what one turn of the loop asks of the same subject into few calls.
+@LoopActor
+final class TurnMerger<Subject: Hashable & Sendable, Wish: Sendable, Answer: Sendable> {
+    /// A wish, and whoever waits for its answer.
+    struct Waiting: Sendable {
+        let wish: Wish
+        fileprivate let continuation: CheckedContinuation<Result<Answer, Outage>, Never>
+
+        /// Whoever asked goes on. To be called once.
+        func answer(_ answer: Result<Answer, Outage>) { continuation.resume(returning: answer) }
+    }
+
+    private let limit: Int
+    private let weigh: @LoopActor (Wish) -> Int
+    private var waiting: [Subject: [Waiting]] = [:]
+    /// Sends one call, and sees to it that each of its wishes is answered. Set before the first wish.
+    var send: (@LoopActor (ArraySlice<Waiting>, Subject) -> Void)?
+
+    /// - Parameters:
+    ///   - limit: how much goes into one call, in the unit of `weigh`; a wish that weighs more goes alone.
+    ///   - weigh: what a wish weighs; by default each is one.
+    init(limit: Int, weigh: @escaping @LoopActor (Wish) -> Int = { _ in 1 }) {
+        self.limit = limit
+        self.weigh = weigh
+    }
+
+    /// Asks at the end of this turn, together with what else is asked of the subject, in the order of asking.
+    func ask(_ wish: Wish, of subject: Subject) async throws(Outage) -> Answer {
+        let result = await withCheckedContinuation { continuation in
+            if waiting.isEmpty { Turn.atEnd(.merge) { self.sendAll() } }
+            waiting[subject, default: []].append(Waiting(wish: wish, continuation: continuation))
+        }
+        return try result.get()
+    }
+
+    private func sendAll() {
+        let due = waiting
+        waiting.removeAll(keepingCapacity: true)
+        for (subject, wishes) in due {
+            var (first, weight) = (0, 0)
+            for (index, waiting) in wishes.enumerated() {
+                let added = weigh(waiting.wish)
+                if index > first, weight + added > limit {
+                    send?(wishes[first..<index], subject)
+                    (first, weight) = (index, 0)
+                }
+                weight += added
+            }
+            send?(wishes[first...], subject)
+        }
+    }
+}
