@@ -12,6 +12,8 @@ struct Migration: Sendable {
         Migration(version: 1, name: "0001_tables", bytes: PackageResources._001_tables_sql),
         Migration(version: 2, name: "0002_orders", bytes: PackageResources._002_orders_sql),
         Migration(version: 3, name: "0003_rooms", bytes: PackageResources._003_rooms_sql),
+        Migration(version: 4, name: "0004_concerts", bytes: PackageResources._004_concerts_sql),
+        Migration(version: 5, name: "0005_reservations", bytes: PackageResources._005_reservations_sql),
     ]
 
     init(version: Int64, name: String, script: String) {

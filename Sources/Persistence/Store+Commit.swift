@@ -28,7 +28,7 @@ extension Store {
         var attempt = 1
         while !refused.isEmpty && attempt < configuration.commitAttempts {
             await EventLoop.sleep(milliseconds: backoff.next())
-            refused = try await commitHalving(refused.map(\.order), settled: settled)
+            refused = try await commitHalving(refused.map(\.item), settled: settled)
             attempt += 1
         }
         for (order, error) in refused {
@@ -43,16 +43,25 @@ extension Store {
     /// Commits what the database takes, and answers the orders that it refuses, each with its error.
     private func commitHalving(
         _ orders: [AcceptedOrder], settled: @LoopActor ([Settlement]) -> Void
-    ) async throws -> [(order: AcceptedOrder, error: DatabaseError)] {
-        guard !orders.isEmpty else { return [] }
+    ) async throws -> [(item: AcceptedOrder, error: DatabaseError)] {
+        try await halving(orders) { settled(try await commitTogether($0)) }
+    }
+
+    /// Does all together; when the database refuses that, each half of it, until each refused item stands alone.
+    /// - Returns: the refused ones, each with its error.
+    /// - Throws: ``Outage``, or a ``DatabaseError`` that is the database's fault.
+    func halving<Item>(
+        _ items: [Item], together: @LoopActor ([Item]) async throws -> Void
+    ) async throws -> [(item: Item, error: DatabaseError)] {
+        guard !items.isEmpty else { return [] }
         do {
-            settled(try await commitTogether(orders))
+            try await together(items)
             return []
         } catch let error as DatabaseError where error.isFaultOfData {
-            guard orders.count > 1 else { return [(orders[0], error)] }
-            let half = orders.count / 2
-            let first = try await commitHalving(Array(orders[..<half]), settled: settled)
-            return try await first + commitHalving(Array(orders[half...]), settled: settled)
+            guard items.count > 1 else { return [(items[0], error)] }
+            let half = items.count / 2
+            let first = try await halving(Array(items[..<half]), together: together)
+            return try await first + halving(Array(items[half...]), together: together)
         }
     }
 

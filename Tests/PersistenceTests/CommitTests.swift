@@ -14,7 +14,7 @@ import Testing
         #expect(try await fixture.store.commit(orders).count(.confirmed) == 1000)
         #expect(
             try await fixture.store.commit(Array(orders[500...]) + AcceptedOrder.many(sale, 1001...1100)).count == 600)
-        #expect(try await fixture.store.commit([]).isEmpty)
+        #expect(try await fixture.store.commit([AcceptedOrder]()).isEmpty)
         let audit = try await fixture.store.audit(sales: [sale])
         #expect(audit.sales[0].confirmed == 1100)
         #expect(audit.sales[0].countDrift == 0)

@@ -88,7 +88,7 @@ import Testing
         #expect(found.count == 3)
         #expect([one, two, none].map { found[$0]?.epoch } == [0, 1, 0])
         #expect([one, two, none].map { found[$0]?.lastSequence } == [7, 9, 0])
-        #expect(try await store.lastSequences(of: []).isEmpty)
+        #expect(try await store.lastSequences(of: [SaleID]()).isEmpty)
     }
 
     @Test @LoopActor func olderWindowNeverReplacesANewer() async throws {

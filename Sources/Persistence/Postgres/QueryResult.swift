@@ -47,6 +47,20 @@ struct Row {
         result.bytes(index, column, type: PostgresType.text).map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// The elements of an array of whole numbers without nulls: what `array_send` writes.
+    func integers(_ column: Int32) -> [Int64] {
+        let bytes = result.bytes(index, column, type: PostgresType.int8Array)!
+        func word(at offset: Int) -> Int32 {
+            Int32(bigEndian: bytes.loadUnaligned(fromByteOffset: offset, as: Int32.self))
+        }
+        // Dimensions, whether there are nulls, the type; of the one dimension its length and first index. Each element
+        // has its length before it.
+        guard word(at: 0) == 1 else { return [] }
+        return (0..<Int(word(at: 12))).map {
+            Int64(bigEndian: bytes.loadUnaligned(fromByteOffset: 20 + $0 * 12 + 4, as: Int64.self))
+        }
+    }
+
     func flag(_ column: Int32) -> Bool { result.bytes(index, column, type: PostgresType.bool)![0] != 0 }
 
     func moment(_ column: Int32) -> Timestamp { optionalMoment(column)! }
