@@ -5,11 +5,11 @@
     asyncapi_check.py --examples                                 (the document's own examples instead)
 
 A recording has a JSON object a line: {"direction": "in" | "out", "frame": {…}, "connection": "…"}. The directions are
-the server's, as in AsyncAPI: `in` is what a client sent, `out` is what the server sent. `frame` may also be the text of a
-frame, and without `connection` all lines are one connection's. Each frame is validated against the payload schema of its
-`type` among the messages of that direction; a type that the document doesn't have there is a mismatch. What frames say
-together is checked by conversation.py. The exit code is 1 when a frame doesn't pass, or when the server sent none of a
-type that is needed, and 2 when nothing could be checked.
+the server's, as in AsyncAPI: `in` is what a client sent, `out` is what the server sent. `frame` may also be the text
+of a frame, and without `connection` all lines are one connection's. Each frame is validated against the payload schema
+of its `type` among the messages of that direction; a type that the document doesn't have there is a mismatch. What
+frames say together is checked by conversation.py. The exit code is 1 when a frame doesn't pass, or when the server
+sent none of a type that is needed, and 2 when nothing could be checked.
 """
 
 import argparse

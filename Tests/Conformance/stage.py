@@ -184,7 +184,7 @@ class Stage:
         return client
 
     def mend_payment(self, body):
-        """A hold, its client and its price; mostly with enough points. Returns the client, or None where it is wrong."""
+        """A hold, its client, its price, and mostly enough points. Returns the client, or None where it is wrong."""
         reservation, points = body.get("reservationId"), whole(body.get("point"))
         is_one = isinstance(reservation, str) and len(reservation) <= 64 and RESERVATION.fullmatch(reservation)
         if client_of(body.get("userId")) is None or not is_one or points is None or not 0 <= points <= 10**15:
