@@ -13,7 +13,7 @@ set -eu
 
 : "${DIBS_URL:?the URL of a running server, like http://127.0.0.1:8080}"
 : "${DIBS_ADMIN_KEY:?the admin key of that server}"
-export DIBS_ADMIN_KEY
+export DIBS_URL DIBS_ADMIN_KEY
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 seconds=${SCHEMATHESIS_SECONDS:-90}
