@@ -142,6 +142,13 @@ final class Heard<Event: Sendable> {
         guard events.count < count else { return }
         try await journal.first("event \(count)") { [journal] _ in journal.items.count >= count }
     }
+
+    /// Returns once what was heard is as `isEnough` wants it.
+    /// - Throws: ``NotInTime``.
+    func wait(until isEnough: @escaping @LoopActor ([Event]) -> Bool) async throws {
+        guard !isEnough(events) else { return }
+        try await journal.first("what is enough") { [journal] _ in isEnough(journal.items) }
+    }
 }
 
 extension EventLoop {

@@ -6,7 +6,8 @@
 -- Reply '?' when the performance is unknown; else { words, ended }. Words: one a hold, separated by spaces:
 --       h<sequence>:<held>:<expires>:<price>  held
 --       r…                                    repeated: the client holds exactly these; the same again
---       t<seats>                              taken: these of them are not free, or are no seats of this performance
+--       t<seats>                              taken: these of them are not free, or are no seats of this performance; at
+--                                             least one, not always all: in a call each list is looked at once
 --       l                                     the client would have more than it may
 --
 -- Holds see those before them. The many that want what is taken cost one look at their client each: whatever the number of
