@@ -92,6 +92,13 @@ public struct JSONWriter: Sendable {
         needsComma = true
     }
 
+    /// A value that is JSON already.
+    public mutating func raw(_ json: [UInt8]) {
+        separate()
+        bytes.append(contentsOf: json)
+        needsComma = true
+    }
+
     private mutating func nested(
         _ open: UInt8, _ close: UInt8, _ body: (inout JSONWriter) throws -> Void
     ) rethrows {

@@ -44,18 +44,18 @@ import Testing
             var outbox = Outbox()
             #expect(outbox.isEmpty)
             let key = StateKey(kind: 1, subject: 1)
-            outbox.mark(Outbox.Mark(key: key) { [1] })
+            outbox.mark(Outbox.Mark(key: key, encode: .short { [1] }))
             for number in 0..<600 { outbox.append([UInt8(number & 255), 0]) }
-            outbox.mark(Outbox.Mark(key: StateKey(kind: 1, subject: 2)) { nil })
-            outbox.mark(Outbox.Mark(key: key) { [2] })
+            outbox.mark(Outbox.Mark(key: StateKey(kind: 1, subject: 2), encode: .short { nil }))
+            outbox.mark(Outbox.Mark(key: key, encode: .short { [2] }))
             #expect(outbox.bytes == 1200)
-            for number in 0..<600 { #expect(outbox.next() == [UInt8(number & 255), 0]) }
+            for number in 0..<600 { #expect(message(outbox.next()) == [UInt8(number & 255), 0]) }
             #expect(outbox.bytes == 0)
             #expect(!outbox.isEmpty)
-            #expect(outbox.next() == [2])
-            #expect(outbox.next() == nil)
+            #expect(message(outbox.next()) == [2])
+            #expect(message(outbox.next()) == nil)
             #expect(outbox.isEmpty)
-            outbox.mark(Outbox.Mark(key: key) { [3] })
+            outbox.mark(Outbox.Mark(key: key, encode: .short { [3] }))
             outbox.removeMark(key)
             #expect(outbox.isEmpty)
         }
@@ -100,4 +100,9 @@ import Testing
         #expect(address.description == shown)
         #expect(address.isLoopback == isLoopback)
     }
+}
+
+/// The bytes of a short message.
+private func message(_ item: Outbox.Item?) -> [UInt8]? {
+    if case .message(let bytes) = item { bytes } else { nil }
 }

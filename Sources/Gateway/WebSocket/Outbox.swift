@@ -19,7 +19,19 @@ struct Outbox {
     /// A state that has changed, and how to write its newest value.
     struct Mark {
         let key: StateKey
-        let encode: @LoopActor () -> [UInt8]?
+        let encode: Encoder
+    }
+
+    /// Writes the newest value of a state; nil when there is nothing to say any more.
+    enum Encoder {
+        case short(@LoopActor () -> [UInt8]?)
+        case long(@LoopActor () -> LongText?)
+    }
+
+    /// What is to be sent next.
+    enum Item {
+        case message([UInt8])
+        case long(LongText)
     }
 
     /// Messages in order, without those before `first`.
@@ -49,7 +61,7 @@ struct Outbox {
 
     /// The next message, and after all of them the states.
     @LoopActor
-    mutating func next() -> [UInt8]? {
+    mutating func next() -> Item? {
         if first < messages.count {
             let message = messages[first]
             messages[first] = []
@@ -59,10 +71,13 @@ struct Outbox {
                 first = 0
             }
             bytes -= message.count
-            return message
+            return .message(message)
         }
         while !marks.isEmpty {
-            if let value = marks.removeFirst().encode() { return value }
+            switch marks.removeFirst().encode {
+            case .short(let encode): if let value = encode() { return .message(value) }
+            case .long(let encode): if let value = encode(), !value.parts.isEmpty { return .long(value) }
+            }
         }
         return nil
     }

@@ -42,6 +42,10 @@ public final class WebSocketConnection: Peer {
 
     private final class Box {
         var outbox = Outbox()
+        /// A long text of which not all is sent: nothing else may come between.
+        var fragments: Fragments?
+
+        var isEmpty: Bool { outbox.isEmpty && fragments == nil }
     }
 
     private final class Ending {
@@ -87,7 +91,20 @@ public final class WebSocketConnection: Peer {
             if let value = encode() { _ = write(wsi, value) }
             return
         }
-        waiting().outbox.mark(Outbox.Mark(key: key, encode: encode))
+        waiting().outbox.mark(Outbox.Mark(key: key, encode: .short(encode)))
+    }
+
+    /// As ``markChanged(_:_:)``, for a state whose text may be long.
+    public func markChanged(_ key: StateKey, long encode: @escaping @LoopActor () -> LongText?) {
+        guard state == .open, let wsi else { return }
+        if outbox == nil && lws_partial_buffered(wsi) == 0 {
+            guard let text = encode(), !text.parts.isEmpty else { return }
+            let box = waiting()
+            box.fragments = Fragments(text)
+            _ = send(box, wsi)
+            return
+        }
+        waiting().outbox.mark(Outbox.Mark(key: key, encode: .long(encode)))
     }
 
     /// Forgets a state that was marked as changed and is not sent yet.
@@ -175,21 +192,40 @@ public final class WebSocketConnection: Peer {
         guard let wsi else { return -1 }
         if state == .closing && isFrameOwed { Turn.atEnd(.flush) { self.sendCloseFrame() } }
         guard state == .open, let outbox else { return 0 }
+        return send(outbox, wsi) ? 0 : -1
+    }
+
+    /// Sends of what waits as much as the socket takes, and as is fair.
+    /// - Returns: false when the connection is dead.
+    private func send(_ box: Box, _ wsi: OpaquePointer) -> Bool {
         var written = 0
-        while written < WebSocketConnection.writtenAtOnce, lws_partial_buffered(wsi) == 0,
-            let message = outbox.outbox.next()
-        {
-            written += message.count
-            guard write(wsi, message) else { return -1 }
+        while state == .open, written < WebSocketConnection.writtenAtOnce, lws_partial_buffered(wsi) == 0 {
+            if box.fragments != nil {
+                written += Fragments.size
+                guard box.fragments!.write(to: wsi) else {
+                    broken()
+                    return false
+                }
+                if box.fragments!.isDone { box.fragments = nil }
+            } else if let item = box.outbox.next() {
+                switch item {
+                case .message(let message):
+                    written += message.count
+                    guard write(wsi, message) else { return false }
+                case .long(let text): box.fragments = Fragments(text)
+                }
+            } else {
+                break
+            }
         }
         // Unless an encoder has closed the connection.
-        guard state == .open else { return 0 }
-        if outbox.outbox.isEmpty {
-            self.outbox = nil
+        guard state == .open else { return true }
+        if box.isEmpty {
+            outbox = nil
         } else {
             lws_callback_on_writable(wsi)
         }
-        return 0
+        return true
     }
 
     /// Bytes for one connection before others get their turn.
