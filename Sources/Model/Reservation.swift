@@ -141,6 +141,15 @@ public struct Reservation: Hashable, Sendable {
         self.payment = payment
     }
 
+    /// What its client was told of it so far, or will be: nothing while it is held.
+    public var outcomes: [Outcome] {
+        switch status {
+        case .held: []
+        case .paid, .expired: [.reservation(id, status)]
+        case .released: (paidAt == nil ? [] : [.reservation(id, .paid)]) + [.reservation(id, .released)]
+        }
+    }
+
     /// A hold that PostgreSQL doesn't have yet.
     public init(_ hold: Hold) {
         self.init(

@@ -77,7 +77,13 @@ extension Store {
     /// window. Asked before ``activeRoomSales()``, it is never ahead of what that says.
     public func roomSalesVersions() async throws -> [RoomID: Int64] {
         let results = try await pool.perform(
-            Statement("select room, sum(window_version)::bigint from sales where room is not null group by room"))
+            Statement(
+                """
+                select room, sum(version)::bigint from (
+                    select room, window_version as version from sales where room is not null
+                    union all select room, 1 from performances) as rooms
+                group by room
+                """))
         var versions: [RoomID: Int64] = [:]
         for row in results[0].rows { versions[RoomID(trusted: row.text(0))] = row.integer(1) }
         return versions

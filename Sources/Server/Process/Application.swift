@@ -14,9 +14,11 @@ public final class Application {
     private let services: Services
     private let frontend: Frontend
     private let hub: SessionHub
-    private let committer: Committer
+    private let orderCommitter: StreamFollower<OrderCommitter>
+    private let reservationCommitter: StreamFollower<ReservationCommitter>
     private let heartbeat: Heartbeat
     private let keeper: RoomKeeper
+    private let seatKeeper: SeatKeeper
     private let roles: Set<Configuration.Role>
     private var signals: [SignalWatcher] = []
     private var stopping: Task<Void, Never>?
@@ -29,34 +31,48 @@ public final class Application {
         roles = configuration.roles
         services = try Services(configuration, log: log)
         let name = "\(ProcessInfo.processInfo.hostName):\(getpid()):\(UInt32.random(in: 0 ... .max))"
-        committer = Committer(
-            engine: services.engine, store: services.store, directory: services.directory, rooms: services.rooms,
-            metrics: services.metrics, log: log, consumer: name, batchSize: configuration.commitBatch)
+        orderCommitter = StreamFollower(
+            OrderCommitter(
+                engine: services.engine, store: services.store, verification: services.verification,
+                rooms: services.rooms, metrics: services.metrics, log: log),
+            engine: services.engine, log: log, consumer: name, batchSize: configuration.commitBatch)
+        reservationCommitter = StreamFollower(
+            ReservationCommitter(
+                engine: services.engine, store: services.store, verification: services.verification,
+                metrics: services.metrics, log: log),
+            engine: services.engine, log: log, consumer: name, batchSize: configuration.commitBatch)
         heartbeat = Heartbeat(engine: services.engine, log: log)
         keeper = RoomKeeper(
             engine: services.engine, store: services.store, directory: services.roomDirectory, log: log)
+        seatKeeper = SeatKeeper(
+            engine: services.engine, store: services.store, directory: services.performances,
+            payments: services.payments, log: log)
         let watches = WatchHub(engine: services.engine, directory: services.directory)
+        let seats = SeatHub(engine: services.engine, directory: services.performances)
         hub = SessionHub(
             engine: services.engine, store: services.store, claims: services.claims, directory: services.directory,
             credentials: services.credentials,
             watches: watches,
             rooms: RoomHub(
-                engine: services.engine, rooms: services.rooms, heartbeat: heartbeat, watches: watches,
+                engine: services.engine, rooms: services.rooms, heartbeat: heartbeat, watches: watches, seats: seats,
                 metrics: services.metrics, log: log),
-            metrics: services.metrics,
+            seats: seats, seatService: services.seats, metrics: services.metrics,
             limits: SessionLimits(
                 isOn: configuration.limitsRates, connectionsPerClient: configuration.maxConnectionsPerClient,
                 connectMilliseconds: configuration.connectSeconds * 1000),
             epochs: ResumeEpochs(engine: services.engine, outcomeSeconds: configuration.outcomeSeconds),
             outcomeSeconds: configuration.outcomeSeconds, log: log)
-        services.engine.onConnected = { [services, committer, heartbeat, keeper] isOtherRun in
+        services.engine.onConnected = {
+            [services, orderCommitter, reservationCommitter, heartbeat, keeper, seatKeeper] isOtherRun in
             if isOtherRun {
-                services.directory.redisChanged()
+                services.verification.redisChanged()
                 services.roomDirectory.redisChanged()
                 heartbeat.redisChanged()
             }
             keeper.redisChanged()
-            committer.lookEverywhereSoon()
+            seatKeeper.redisChanged()
+            orderCommitter.lookEverywhereSoon()
+            reservationCommitter.lookEverywhereSoon()
         }
         services.credentials.onRevoked = { [weak hub] in hub?.revoked($0) }
         frontend = Frontend(configuration: configuration, services: services, hub: hub)
@@ -120,16 +136,20 @@ public final class Application {
             }
         }
         await services.engine.waitUntilConnected()
-        await services.directory.waitUntilVerified()
+        await services.verification.wait()
         guard stopping == nil else { return }
         await services.credentials.start()
         await services.roomDirectory.start()
         if roles.contains(.gateway) { heartbeat.start() }
-        if roles.contains(.committer) { await committer.start() }
+        if roles.contains(.committer) {
+            await orderCommitter.start()
+            await reservationCommitter.start()
+        }
         if roles.contains(.scheduler) {
             services.statistics.start()
             services.orders.startSweeping()
             keeper.start()
+            seatKeeper.start()
         }
         guard stopping == nil else { return }
         services.phase = .serving
@@ -147,8 +167,12 @@ public final class Application {
         await frontend.shutdown(deadlineMilliseconds: configuration.drainSeconds * 1000)
         await heartbeat.stop()
         keeper.stop()
+        seatKeeper.stop()
         services.roomDirectory.stop()
-        if roles.contains(.committer) { await committer.stop() }
+        if roles.contains(.committer) {
+            await orderCommitter.stop()
+            await reservationCommitter.stop()
+        }
         if roles.contains(.scheduler) {
             services.orders.stopSweeping()
             await services.statistics.stop()

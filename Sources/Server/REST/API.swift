@@ -15,7 +15,8 @@ final class API {
         self.limiter = limiter
         router = Router(
             SaleRoutes(services: services).routes + OperatorRoutes(services: services).routes
-                + AccountRoutes(services: services).routes + RoomRoutes(services: services).routes)
+                + AccountRoutes(services: services).routes + RoomRoutes(services: services).routes
+                + ConcertRoutes(services: services).routes + ReservationRoutes(services: services).routes)
     }
 
     /// The answer to one request; never throws, never blocks.

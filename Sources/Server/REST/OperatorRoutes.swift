@@ -141,7 +141,7 @@ struct OperatorRoutes {
 
     private func ready(_ context: RequestContext) async throws -> HTTPResponse {
         guard services.phase == .serving else { throw WireError(.unavailable, "\(services.phase)") }
-        guard services.directory.isVerified else { throw WireError(.unavailable, "Redis is being compared") }
+        guard services.verification.isDone else { throw WireError(.unavailable, "Redis is being compared") }
         try await services.engine.ping()
         try await services.store.ping()
         return .result { $0.object { $0.member("status", "ready") } }

@@ -119,6 +119,87 @@ struct JoinBody: Decodable, Sendable {
     let room: FlexibleID?
 }
 
+/// `POST /api/concerts`.
+struct RegisterConcertBody: Decodable, Sendable {
+    let name: String
+}
+
+/// The id of a seat: a whole number, or its decimal form. Whether there is such a seat is looked at later.
+struct SeatNumber: Decodable, Sendable {
+    let value: Int64
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if let text = try? container.decode(String.self) {
+            guard (1...19).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
+                let number = Int64(text)
+            else {
+                throw DecodingError.typeMismatch(
+                    Int64.self, .init(codingPath: container.codingPath, debugDescription: "not a whole number"))
+            }
+            value = number
+        } else {
+            value = try WholeNumber(from: decoder).value
+        }
+    }
+}
+
+/// How many seats, or which sections.
+enum SeatsBody: Decodable, Sendable {
+    struct Section: Decodable, Sendable {
+        let name: String
+        let rows: WholeNumber
+        let seatsPerRow: WholeNumber
+    }
+
+    private struct Sections: Decodable {
+        let sections: [Section]
+    }
+
+    case count(WholeNumber)
+    case sections([Section])
+
+    init(from decoder: any Decoder) throws {
+        if (try? decoder.container(keyedBy: AnyKey.self)) != nil {
+            self = .sections(try Sections(from: decoder).sections)
+        } else {
+            self = .count(try WholeNumber(from: decoder))
+        }
+    }
+
+    private struct AnyKey: CodingKey {
+        let stringValue: String
+        let intValue: Int? = nil
+        init?(stringValue: String) { self.stringValue = stringValue }
+        init?(intValue: Int) { nil }
+    }
+}
+
+/// `POST /api/concerts/{id}/dates`.
+struct RegisterPerformanceBody: Decodable, Sendable {
+    let startsAt: String
+    let price: WholeNumber
+    let room: FlexibleID?
+    let holdSeconds: WholeNumber?
+    let seats: SeatsBody?
+    let perClientLimit: WholeNumber?
+}
+
+/// `POST /api/reservations`.
+struct ReservationBody: Decodable, Sendable {
+    let concertDetailId: FlexibleID
+    let userId: FlexibleID
+    let seatId: SeatNumber?
+    let seatIds: [SeatNumber]?
+}
+
+/// `POST /api/payment`.
+struct PaymentBody: Decodable, Sendable {
+    let reservationId: FlexibleID
+    let userId: FlexibleID
+    let point: WholeNumber
+}
+
 /// `PATCH /api/users/point`.
 struct ChargeBody: Decodable, Sendable {
     let userId: FlexibleID

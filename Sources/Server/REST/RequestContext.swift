@@ -38,6 +38,33 @@ struct RequestContext {
         return order
     }
 
+    /// The concert in the path.
+    /// - Throws: `not_found` when it can't be one.
+    func concert() throws(WireError) -> ConcertID {
+        guard let concert = ConcertID(parsing: parameters["concert"] ?? "") else {
+            throw WireError(.notFound, "no such concert")
+        }
+        return concert
+    }
+
+    /// The performance in the path.
+    /// - Throws: `not_found` when it can't be one.
+    func performance() throws(WireError) -> PerformanceID {
+        guard let performance = PerformanceID(parsing: parameters["performance"] ?? "") else {
+            throw WireError(.notFound, "no such performance")
+        }
+        return performance
+    }
+
+    /// The reservation in the path.
+    /// - Throws: `not_found` when it can't be one.
+    func reservation() throws(WireError) -> ReservationID {
+        guard let reservation = ReservationID(parsing: parameters["reservation"] ?? "") else {
+            throw WireError(.notFound, "no such reservation")
+        }
+        return reservation
+    }
+
     /// The room in the path.
     /// - Throws: `not_found` when it can't be one.
     func room() throws(WireError) -> RoomID {

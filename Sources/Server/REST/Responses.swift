@@ -32,6 +32,8 @@ extension HTTPResponse {
                     json.member("code", error.code.rawValue)
                     json.member("message", error.message)
                     if let order = error.order { json.member("order", order.description) }
+                    if let payment = error.payment { json.member("paymentId", payment) }
+                    if let seats = error.seats { json.member("seats") { $0.numbers(seats) } }
                 }
             }
         }

@@ -16,11 +16,15 @@ final class ClaimService {
 
     private let engine: Engine
     private let directory: SaleDirectory
+    private let verification: Verification
     private let rooms: RoomService
     private let metrics: Metrics
 
-    init(engine: Engine, directory: SaleDirectory, rooms: RoomService, metrics: Metrics) {
+    init(
+        engine: Engine, directory: SaleDirectory, verification: Verification, rooms: RoomService, metrics: Metrics
+    ) {
         self.engine = engine
+        self.verification = verification
         self.directory = directory
         self.rooms = rooms
         self.metrics = metrics
@@ -111,9 +115,7 @@ final class ClaimService {
     }
 
     private func decide(_ claim: Claim, _ sale: SaleID) async throws(WireError) -> ClaimDecision {
-        // A Redis that was restarted, or took over from another, may have lost its latest writes: nothing is decided
-        // until that is known.
-        guard directory.isVerified else { throw .unavailable }
+        guard verification.isDone else { throw .unavailable }
         do {
             return try await engine.claim(claim, on: sale)
         } catch {

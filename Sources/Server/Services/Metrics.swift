@@ -9,6 +9,12 @@ final class Metrics {
     var claims: [String: Int64] = [:]
     /// Orders that the committer finished, by their status.
     var orders: [String: Int64] = [:]
+    /// Wishes to hold seats, by what was answered.
+    var holds: [String: Int64] = [:]
+    /// Payments of reservations, by what was answered.
+    var payments: [String: Int64] = [:]
+    /// Entries of performances' logs that the committer finished, by their status.
+    var reservations: [String: Int64] = [:]
     /// HTTP answers by status.
     var responses: [Int: Int64] = [:]
     /// WebSocket messages that came, by type.
@@ -35,6 +41,11 @@ final class Metrics {
         }
         counters("dibs_claims_total", "outcome", "Claims by what was answered.", claims.map { ($0, $1) })
         counters("dibs_orders_total", "status", "Orders that this committer finished.", orders.map { ($0, $1) })
+        counters("dibs_holds_total", "outcome", "Wishes to hold seats by what was answered.", holds.map { ($0, $1) })
+        counters("dibs_payments_total", "outcome", "Payments by what was answered.", payments.map { ($0, $1) })
+        counters(
+            "dibs_reservations_total", "status", "Ends and beginnings of holds that this committer finished.",
+            reservations.map { ($0, $1) })
         counters("dibs_http_responses_total", "status", "HTTP answers.", responses.map { (String($0), $1) })
         counters("dibs_ws_messages_total", "type", "WebSocket messages that came.", messages.map { ($0, $1) })
         counters("dibs_ws_closed_total", "code", "WebSockets closed by this side.", closed.map { (String($0), $1) })

@@ -9,6 +9,7 @@ final class OrderService {
     private let engine: Engine
     private let store: Store
     private let directory: SaleDirectory
+    private let verification: Verification
     private let log: Log
     private let sweepTimer = LoopTimer()
     private var isSweeping = false
@@ -21,7 +22,8 @@ final class OrderService {
         let reason: String?
     }
 
-    init(engine: Engine, store: Store, directory: SaleDirectory, log: Log) {
+    init(engine: Engine, store: Store, directory: SaleDirectory, verification: Verification, log: Log) {
+        self.verification = verification
         self.engine = engine
         self.store = store
         self.directory = directory
@@ -112,7 +114,7 @@ final class OrderService {
     private func proceed(_ failed: FailedOrder) async throws {
         let id = failed.order.order
         _ = try await directory.state(of: id.sale)
-        guard directory.isVerified else { throw WireError.unavailable }
+        guard verification.isDone else { throw WireError.unavailable }
         switch try await engine.retry(id, client: failed.order.client, key: failed.order.key) {
         case .accepted, .alreadyLive: break
         case .refused(let refusal):

@@ -20,9 +20,10 @@ final class RoomDirectory {
     private(set) var rooms: [RoomID: Room] = [:]
     /// Sales that have not ended, by their room.
     private(set) var liveSales: [RoomID: [StoredSale]] = [:]
+    /// Performances that have not begun, by their room.
+    private(set) var upcoming: [RoomID: [Performance]] = [:]
     private var saleRooms: [SaleID: SaleRoom] = [:]
-    /// Names that PostgreSQL did not know lately: asking for made-up ones must not cost a query each.
-    private var missing: [RoomID: Int64] = [:]
+    private var missing = MissingIDs<RoomID>("room")
     /// What Redis was told last of a room: the version of its limits, and what its sales say.
     private var told: [RoomID: Told] = [:]
     private var telling: Set<RoomID> = []
@@ -46,8 +47,6 @@ final class RoomDirectory {
         let sales: RoomSales
     }
 
-    private static let missingMilliseconds: Int64 = 1000
-    private static let missingLimit = 10_000
     private static let saleRoomLimit = 100_000
     private static let refreshMilliseconds: Int64 = 5000
 
@@ -113,12 +112,14 @@ final class RoomDirectory {
         let stored = try await store.rooms()
         let versions = try await store.roomSalesVersions()
         let live = try await store.activeRoomSales()
+        let performances = try await store.upcomingPerformances().map(\.performance)
         rooms = Dictionary(stored.map { ($0.id, $0) }) { first, _ in first }
         var byRoom: [RoomID: [StoredSale]] = [:]
         for sale in live {
             if let room = sale.sale.room.map(RoomID.init(trusted:)) { byRoom[room, default: []].append(sale) }
         }
         liveSales = byRoom
+        upcoming = Dictionary(grouping: performances, by: \.room)
         isLoaded = true
         refreshes += 1
         // Another process may have told what it read before.
@@ -126,7 +127,7 @@ final class RoomDirectory {
         for handler in onRefreshed { handler() }
         guard isScheduler else { return }
         for room in stored {
-            let sales = Self.sales(byRoom[room.id] ?? [], version: versions[room.id] ?? 0)
+            let sales = sales(of: room.id, version: versions[room.id] ?? 0)
             guard told[room.id] != Told(version: room.version, sales: sales), !telling.contains(room.id) else {
                 continue
             }
@@ -143,15 +144,18 @@ final class RoomDirectory {
         }
     }
 
-    private static func sales(_ live: [StoredSale], version: Int64) -> RoomSales {
-        // A sale that opens before another has ended keeps the room open.
-        RoomSales(opensAt: live.map(\.window.opensAt).min(), isLive: !live.isEmpty, version: version)
+    private func sales(of room: RoomID, version: Int64) -> RoomSales {
+        let live = liveSales[room] ?? []
+        // A sale that opens before another has ended keeps the room open. Seats can be held from the first day on.
+        guard upcoming[room] == nil else { return RoomSales(opensAt: nil, isLive: true, version: version) }
+        return RoomSales(opensAt: live.map(\.window.opensAt).min(), isLive: !live.isEmpty, version: version)
     }
 
     /// A sale's end is a moment at which its room may have to be emptied.
     private func untilNextChange() -> Int64 {
         let now = EventLoop.wallMilliseconds
-        let next = liveSales.values.joined().map(\.window.closesAt.milliseconds).filter { $0 > now }.min()
+        let ends = liveSales.values.joined().map(\.window.closesAt) + upcoming.values.joined().map(\.startsAt)
+        let next = ends.map(\.milliseconds).filter { $0 > now }.min()
         // A little later: PostgreSQL's clock may be behind ours.
         return min(Self.refreshMilliseconds, max(20, (next ?? .max / 2) - now + 20))
     }
@@ -179,7 +183,9 @@ final class RoomDirectory {
         let version = try await store.roomSalesVersions()[room] ?? 0
         let live = try await store.activeRoomSales().filter { $0.sale.room == room.rawValue }
         liveSales[room] = live.isEmpty ? nil : live
-        return Self.sales(live, version: version)
+        let performances = try await store.upcomingPerformances().map(\.performance).filter { $0.room == room }
+        upcoming[room] = performances.isEmpty ? nil : performances
+        return sales(of: room, version: version)
     }
 
     /// Looks whether there is such a room, before anything is kept in its name.
@@ -199,8 +205,7 @@ final class RoomDirectory {
     }
 
     private func restore(_ id: RoomID) async throws {
-        let now = EventLoop.monotonicMilliseconds
-        if let seen = missing[id], now - seen < Self.missingMilliseconds { throw WireError(.notFound, "no such room") }
+        try missing.check(id)
         let attempt = restoring[id] ?? SharedAttempt()
         restoring[id] = attempt
         defer { if !attempt.isUnderWay { restoring[id] = nil } }
@@ -209,9 +214,8 @@ final class RoomDirectory {
 
     private func define(_ id: RoomID) async throws {
         guard let room = try await store.room(id) else {
-            if missing.count >= Self.missingLimit { missing.removeAll() }
-            missing[id] = EventLoop.monotonicMilliseconds
-            throw WireError(.notFound, "no such room")
+            missing.insert(id)
+            throw missing.notFound
         }
         rooms[id] = room
         try await engine.define(room, sales: try await read(id))
@@ -220,7 +224,7 @@ final class RoomDirectory {
 
     /// A room was made here: it is no longer missing.
     func add(_ room: Room) {
-        missing[room.id] = nil
+        missing.remove(room.id)
         rooms[room.id] = room
         for handler in onRefreshed { handler() }
     }

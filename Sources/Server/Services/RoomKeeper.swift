@@ -196,11 +196,8 @@ private final class RoomClock {
     private let directory: RoomDirectory
     private let log: Log
     private let drawIsDue: () -> Void
-    private let timer = LoopTimer()
-    private var dueAt: Int64 = .max
+    private lazy var alarm = Alarm { [weak self] in await self?.tick() }
     private var subscription: Subscription?
-    private var isTicking = false
-    private var tickAgain = false
     private var hasEnded = false
     private var lastEvent: Int64 = -1
 
@@ -223,12 +220,12 @@ private final class RoomClock {
 
     func stop() {
         hasEnded = true
-        timer.stop()
+        alarm.stop()
         subscription?.cancel()
         subscription = nil
     }
 
-    func tickSoon() { wait(0) }
+    func tickSoon() { alarm.ring(in: 0) }
 
     private func listen() async {
         var backoff = Backoff(base: 50, cap: 2000)
@@ -255,50 +252,20 @@ private final class RoomClock {
         let latest = isIdle ? Self.idleMilliseconds : Self.busyMilliseconds
         // By Redis' clock, by which it will be due.
         let pause = summary.due.map { $0.milliseconds - summary.now.milliseconds } ?? latest
-        wait(min(latest, max(0, pause)))
+        alarm.ring(in: min(latest, max(0, pause)))
     }
 
-    /// Ticks after a pause, or earlier when that was planned.
-    private func wait(_ milliseconds: Int64) {
-        guard !hasEnded else { return }
-        let moment = EventLoop.monotonicMilliseconds + milliseconds
-        guard moment < dueAt || !timer.isRunning else { return }
-        dueAt = moment
-        timer.start(after: milliseconds) { [weak self] in self?.tick() }
-    }
-
-    private func tick() {
-        dueAt = .max
-        guard !isTicking else {
-            tickAgain = true
-            return
-        }
-        isTicking = true
-        EventLoop.task {
-            await self.tickOnce()
-            self.isTicking = false
-            if self.tickAgain {
-                self.tickAgain = false
-                self.tickSoon()
-            }
-        }
-    }
-
-    private func tickOnce() async {
+    private func tick() async {
         do {
             let summary = try await directory.with(room) { try await self.engine.tick(self.room) }
             // Due, and yet nothing happened: not asked again at once.
             let isStuck = summary.event == lastEvent && (summary.due.map { $0 <= summary.now } ?? false)
             lastEvent = summary.event
             plan(by: summary)
-            if isStuck {
-                dueAt = .max
-                timer.stop()
-                wait(20)
-            }
+            if isStuck { alarm.ringOnly(in: 20) }
         } catch {
             log(.debug, "room_waits", ["room": .init(room), "error": .init("\(error)")])
-            wait(200)
+            alarm.ring(in: 200)
         }
     }
 }

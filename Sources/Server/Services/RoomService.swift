@@ -79,6 +79,24 @@ final class RoomService {
         try await directory.with(room) { try await self.engine.check(token, of: client, room: room) }
     }
 
+    /// Whether a client has this pass now. Counts as a sign of life.
+    /// - Throws: ``Outage``.
+    func hasPass(_ client: ClientID, _ pass: String, of room: RoomID) async throws -> Bool {
+        let found = try await standing(of: client, in: room, asksItself: true)
+        if case .admitted(pass, _) = found.standing { return true }
+        return false
+    }
+
+    /// Who has this pass now; nil when nobody has.
+    /// - Throws: ``Outage``.
+    func owner(of pass: String, room: RoomID) async throws -> ClientID? {
+        let owner = try await directory.with(room) { () -> PassOwner? in
+            let owner = try await self.engine.owner(of: pass, room: room)
+            return if case .unknownRoom = owner { nil } else { owner }
+        }
+        return if case .client(let client) = owner { client } else { nil }
+    }
+
     /// What a pass that is kept beyond its time was shown for is decided, and has not spent it.
     func endCheck(_ token: String, of client: ClientID, room: RoomID) async {
         // What fails here ends by itself five seconds later.

@@ -12,20 +12,11 @@ final class SaleDirectory {
     private let engine: Engine
     private let store: Store
     private let log: Log
-    /// Sales that neither Redis nor PostgreSQL knew lately: asking for made-up ids must not cost a query each.
-    private var missing: [SaleID: Int64] = [:]
+    private var missing = MissingIDs<SaleID>("sale")
     private var rebuilding: [SaleID: SharedAttempt<Bool>] = [:]
-
-    /// Whether Redis is known not to be behind PostgreSQL. Until it is, no claim is decided.
-    private(set) var isVerified = false
-    private var verifying: Task<Void, Never>?
-    private var whenVerified: [CheckedContinuation<Void, Never>] = []
 
     /// Told when a sale of a room was registered, or its window changed, before the caller goes on.
     var onRoomSaleChanged: (@LoopActor (RoomID) async throws -> Void)?
-
-    private static let missingMilliseconds: Int64 = 1000
-    private static let missingLimit = 10_000
 
     init(engine: Engine, store: Store, log: Log) {
         self.engine = engine
@@ -33,43 +24,8 @@ final class SaleDirectory {
         self.log = log
     }
 
-    /// Redis is reached, and is not the one that it was (a first connection counts): looks whether it lost writes.
-    func redisChanged() {
-        isVerified = false
-        verifySoon()
-    }
-
-    /// Returns when claims can be decided.
-    func waitUntilVerified() async {
-        guard !isVerified else { return }
-        await withCheckedContinuation { whenVerified.append($0) }
-    }
-
-    /// Compares Redis with PostgreSQL, until that works, and rebuilds sales of which Redis has lost writes.
-    func verifySoon() {
-        guard verifying == nil else { return }
-        verifying = EventLoop.task {
-            var backoff = Backoff(base: 20, cap: 500)
-            while true {
-                do {
-                    let run = self.engine.serverRun
-                    try await self.verify()
-                    // It may have been restarted once more meanwhile.
-                    guard run == self.engine.serverRun else { continue }
-                    self.isVerified = true
-                    for continuation in self.whenVerified { continuation.resume() }
-                    self.whenVerified = []
-                    break
-                } catch {
-                    self.log(.debug, "verification_waits", ["error": .init("\(error)")])
-                    await EventLoop.sleep(milliseconds: backoff.next())
-                }
-            }
-            self.verifying = nil
-        }
-    }
-
-    private func verify() async throws {
+    /// Compares Redis with PostgreSQL, and rebuilds sales of which Redis has lost writes.
+    func verify() async throws {
         // PostgreSQL first: what it has came from Redis, which has gone on since, unless it has lost something.
         let sales = try await store.activeSales().map(\.sale.id)
         let stored = try await store.lastSequences(of: sales)
@@ -110,7 +66,7 @@ final class SaleDirectory {
             perClientLimit: definition.perClientLimit, room: definition.room?.rawValue,
             rejectPercent: definition.rejectPercent,
             window: SaleWindow(opensAt: definition.opensAt, closesAt: definition.closesAt))
-        missing[state.sale.id] = nil
+        missing.remove(state.sale.id)
         do {
             try await engine.register(state, epoch: 0)
         } catch {
@@ -175,15 +131,13 @@ final class SaleDirectory {
     /// Rebuilds a sale that Redis doesn't know. Returns when Redis knows it.
     /// - Throws: `not_found` when PostgreSQL doesn't know it either.
     func restore(_ id: SaleID) async throws {
-        let now = EventLoop.monotonicMilliseconds
-        if let seen = missing[id], now - seen < Self.missingMilliseconds { throw WireError(.notFound, "no such sale") }
+        try missing.check(id)
         let attempt = rebuilding[id] ?? SharedAttempt()
         rebuilding[id] = attempt
         defer { if !attempt.isUnderWay { rebuilding[id] = nil } }
         guard try await attempt.run({ try await self.rebuild(id) }) else {
-            if missing.count >= Self.missingLimit { missing.removeAll() }
-            missing[id] = now
-            throw WireError(.notFound, "no such sale")
+            missing.insert(id)
+            throw missing.notFound
         }
     }
 

@@ -12,11 +12,15 @@ final class Services {
     let engine: Engine
     let store: Store
     let metrics: Metrics
+    let verification: Verification
     let directory: SaleDirectory
+    let performances: PerformanceDirectory
     let roomDirectory: RoomDirectory
     let rooms: RoomService
     let claims: ClaimService
     let orders: OrderService
+    let seats: SeatService
+    let payments: PaymentService
     let statistics: StatisticsService
     let auditor: Auditor
     let accounts: AccountService
@@ -48,14 +52,24 @@ final class Services {
                 commitAttempts: configuration.commitAttempts),
             log: log)
         metrics = Metrics()
+        verification = Verification(engine: engine, log: log)
         directory = SaleDirectory(engine: engine, store: store, log: log)
+        performances = PerformanceDirectory(engine: engine, store: store, log: log)
+        verification.steps = [directory.verify, performances.verify]
         roomDirectory = RoomDirectory(engine: engine, store: store, sales: directory, log: log)
         rooms = RoomService(engine: engine, store: store, directory: roomDirectory, log: log)
-        claims = ClaimService(engine: engine, directory: directory, rooms: rooms, metrics: metrics)
+        claims = ClaimService(
+            engine: engine, directory: directory, verification: verification, rooms: rooms, metrics: metrics)
         directory.onRoomSaleChanged = { [weak roomDirectory] in try await roomDirectory?.salesChanged(of: $0) }
-        orders = OrderService(engine: engine, store: store, directory: directory, log: log)
+        performances.onRegistered = { [weak roomDirectory] in try await roomDirectory?.salesChanged(of: $0.room) }
+        orders = OrderService(
+            engine: engine, store: store, directory: directory, verification: verification, log: log)
+        seats = SeatService(
+            engine: engine, store: store, directory: performances, rooms: rooms, verification: verification,
+            metrics: metrics, log: log)
+        payments = PaymentService(seats: seats)
         statistics = StatisticsService(engine: engine, store: store, directory: directory, log: log)
-        auditor = Auditor(engine: engine, store: store, directory: directory)
+        auditor = Auditor(engine: engine, store: store, directory: directory, performances: performances)
         credentials = CredentialsChecker(
             Credentials(
                 adminKey: configuration.adminKey, serviceKey: configuration.serviceKey,

@@ -48,6 +48,9 @@ struct ClientMessage: Decodable, Sendable {
     let performance: FlexibleID?
     let key: FlexibleID?
     let room: FlexibleID?
+    let seats: [SeatNumber]?
+    /// Whether one letter a seat is enough; for a `watch` of a performance.
+    let compact: Bool?
 
     struct Resume: Decodable, Sendable {
         let epoch: String

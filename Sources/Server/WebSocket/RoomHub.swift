@@ -10,12 +10,17 @@ final class RoomHub {
     let rooms: RoomService
     let heartbeat: Heartbeat
     let watches: WatchHub
+    let seats: SeatHub
     let metrics: Metrics
     let log: Log
     private var lines: [RoomID: RoomLine] = [:]
     private var lastIndex: Int64 = 0
 
-    init(engine: Engine, rooms: RoomService, heartbeat: Heartbeat, watches: WatchHub, metrics: Metrics, log: Log) {
+    init(
+        engine: Engine, rooms: RoomService, heartbeat: Heartbeat, watches: WatchHub, seats: SeatHub, metrics: Metrics,
+        log: Log
+    ) {
+        self.seats = seats
         self.engine = engine
         self.rooms = rooms
         self.heartbeat = heartbeat

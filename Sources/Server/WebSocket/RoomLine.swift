@@ -53,7 +53,7 @@ final class RoomLine {
         self.room = room
         self.key = key
         self.hub = hub
-        stock = RoomStock(watches: hub.watches)
+        stock = RoomStock(watches: hub.watches, seats: hub.seats)
         stock.onStatus = { [unowned self] state in self.tellStatus(state) }
         stock.onChange = { [unowned self] in self.changed() }
         rounds.begin = { [unowned self] in self.beginRound() }
@@ -479,7 +479,8 @@ final class RoomLine {
     /// Which sales the room has may have changed.
     func salesChanged() {
         guard !hasEnded else { return }
-        stock.follow(hub.rooms.directory.liveSales[room] ?? [])
+        let directory = hub.rooms.directory
+        stock.follow(directory.liveSales[room] ?? [], directory.upcoming[room] ?? [])
     }
 
     private func isReachable(_ rank: Int64, _ summary: RoomSummary) -> Bool? {

@@ -2,7 +2,7 @@ import EventLoop
 import Model
 import Persistence
 
-/// What the live sales of a room have left, as far as this process knows, and what becomes of them.
+/// What the live sales and the coming performances of a room have left, as far as this process knows, and what becomes of them.
 @LoopActor
 final class RoomStock {
     private struct Known {
@@ -11,8 +11,15 @@ final class RoomStock {
         var status: SaleStatus?
     }
 
+    private struct KnownSeats {
+        let observation: SeatObservation
+        var free: Int64?
+    }
+
     private let watches: WatchHub
+    private let seats: SeatHub
     private var sales: [SaleID: Known] = [:]
+    private var performances: [PerformanceID: KnownSeats] = [:]
     /// What all of them have left; nil where there is none, or what one has left is not known: that is not denied.
     private(set) var left: Int64?
     /// Told when the status of a sale is another than before.
@@ -23,15 +30,21 @@ final class RoomStock {
     /// How long the news of a sale's end may take, after those that wait for it were sent home.
     private static let endMilliseconds: Int64 = 2000
 
-    init(watches: WatchHub) { self.watches = watches }
+    init(watches: WatchHub, seats: SeatHub) {
+        self.watches = watches
+        self.seats = seats
+    }
 
     func end() {
         for sale in sales.values { sale.observation.cancel() }
         sales = [:]
+        for performance in performances.values { performance.observation.cancel() }
+        performances = [:]
     }
 
-    /// These are the room's sales that have not ended.
-    func follow(_ stored: [StoredSale]) {
+    /// These are the room's sales that have not ended, and its performances that have not begun.
+    func follow(_ stored: [StoredSale], _ upcoming: [Performance]) {
+        follow(Set(upcoming.map(\.id)))
         let live = Set(stored.map(\.sale.id))
         for (sale, known) in sales where !live.contains(sale) {
             let now = Timestamp(milliseconds: EventLoop.wallMilliseconds)
@@ -79,9 +92,26 @@ final class RoomStock {
         onChange?()
     }
 
+    private func follow(_ upcoming: Set<PerformanceID>) {
+        for (id, known) in performances where !upcoming.contains(id) {
+            known.observation.cancel()
+            performances[id] = nil
+        }
+        for id in upcoming where performances[id] == nil {
+            let observation = seats.observe(id) { [weak self] tally in
+                guard let self, self.performances[id] != nil else { return }
+                self.performances[id]?.free = tally.free
+                self.addUp()
+                self.onChange?()
+            }
+            performances[id] = KnownSeats(observation: observation)
+        }
+    }
+
     private func addUp() {
-        left = sales.isEmpty ? nil : 0
+        left = sales.isEmpty && performances.isEmpty ? nil : 0
         for sale in sales.values { left = sale.state.flatMap { state in left.map { $0 + state.remaining } } }
+        for known in performances.values { left = known.free.flatMap { free in left.map { $0 + free } } }
     }
 
     private static func isOver(_ status: SaleStatus) -> Bool { status == .closed || status == .cancelled }

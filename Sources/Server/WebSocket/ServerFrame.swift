@@ -120,11 +120,12 @@ enum ServerFrame {
         frame("error", id: id) { json in
             json.member("code", error.code.rawValue)
             json.member("message", error.message)
+            if let seats = error.seats { json.member("seats") { $0.numbers(seats) } }
             if let seconds = error.retryAfter { json.member("retryAfter", seconds) }
         }
     }
 
-    private static func frame(
+    static func frame(
         _ type: StaticString, id: MessageID?, _ body: (inout JSONWriter) -> Void
     ) -> [UInt8] {
         var json = JSONWriter(capacity: 160)

@@ -21,20 +21,24 @@ final class Session {
     /// Tells it from all others, of other processes too; never 0.
     let id = UInt64.random(in: 1 ... .max)
     let openedAt: Int64
-    private unowned let hub: SessionHub
+    unowned let hub: SessionHub
     private(set) var state = State.anonymous
     private(set) var presence: Presence?
     /// When the token ends; the session ends with it.
     private(set) var expiresAt = Timestamp(milliseconds: .max)
     private(set) var tokenID: String?
     /// The sales that are watched, each with the number of the `watch` that asked for it last.
-    private var watched: [SaleID: Int] = [:]
+    var watched: [SaleID: Int] = [:]
+    /// The performances whose seats are watched, likewise.
+    var watchedSeats: [PerformanceID: Int] = [:]
+    var lastWatch = 0
+    /// Holds of seats that wait for Redis.
+    var holdsInFlight = 0
     /// The rooms in whose lines this connection waits.
     var rooms: Set<RoomID> = []
     private var lastRoomActions: [RoomID: (number: Int, task: Task<Void, Never>)] = [:]
     private var roomActions = 0
     private var roomsAsked = 0
-    private var lastWatch = 0
 
     private var cursor = OutcomeCursor(sent: 0)
     /// The data set whose offsets the cursor counts.
@@ -72,9 +76,10 @@ final class Session {
         case ("claim", .connected): claim(message)
         case ("watch", .connected): watch(message)
         case ("unwatch", .connected): unwatch(message)
+        case ("hold", .connected): hold(message)
         case ("join", .connected): join(message)
         case ("leave", .connected): leave(message)
-        case ("claim", _), ("watch", _), ("unwatch", _), ("join", _), ("leave", _):
+        case ("claim", _), ("watch", _), ("unwatch", _), ("join", _), ("leave", _), ("hold", _):
             fail(WireError(.unauthenticated, "connect first"), message.id)
         default:
             hub.metrics.messages["unknown", default: 0] += 1
@@ -94,6 +99,8 @@ final class Session {
         presence = nil
         for sale in watched.keys { hub.watches.remove(self, from: sale) }
         watched = [:]
+        for performance in watchedSeats.keys { hub.seats.remove(self, from: performance) }
+        watchedSeats = [:]
     }
 
     /// Ends it from this side.
@@ -116,11 +123,11 @@ final class Session {
         return false
     }
 
-    private func reply(_ bytes: [UInt8]) {
+    func reply(_ bytes: [UInt8]) {
         connection.send(bytes)
     }
 
-    private func fail(_ error: WireError, _ id: MessageID?) {
+    func fail(_ error: WireError, _ id: MessageID?) {
         reply(ServerFrame.error(error, id: id))
     }
 
@@ -419,70 +426,4 @@ final class Session {
 
     /// Whether it is told of a sale's changes anyway.
     func isWatching(_ sale: SaleID) -> Bool { watched[sale] != nil }
-
-    // MARK: watching
-
-    private func watch(_ message: ClientMessage) {
-        guard let sale = watchable(message) else { return }
-        guard watched[sale] != nil || watched.count < hub.limits.watches else {
-            return fail(WireError(.rateLimited, "too many sales watched on this connection"), message.id)
-        }
-        lastWatch += 1
-        let watch = lastWatch
-        watched[sale] = watch
-        hub.watches.add(self, to: sale)
-        EventLoop.task {
-            do {
-                let state = try await self.hub.watches.state(of: sale)
-                guard self.state == .connected else { return }
-                self.reply(ServerFrame.sale(state, at: self.hub.now, id: message.id))
-            } catch {
-                // Unless it was unwatched, or watched again, meanwhile.
-                if self.watched[sale] == watch { self.stopWatching(sale) }
-                guard self.state == .connected else { return }
-                self.fail(WireError(asWire: error), message.id)
-            }
-        }
-    }
-
-    private func unwatch(_ message: ClientMessage) {
-        guard let sale = watchable(message) else { return }
-        if watched[sale] != nil { stopWatching(sale) }
-        EventLoop.task {
-            do {
-                let state = try await self.hub.directory.state(of: sale)
-                guard self.state == .connected else { return }
-                self.reply(ServerFrame.sale(state, at: self.hub.now, id: message.id))
-            } catch {
-                guard self.state == .connected else { return }
-                self.fail(WireError(asWire: error), message.id)
-            }
-        }
-    }
-
-    private func stopWatching(_ sale: SaleID) {
-        watched[sale] = nil
-        hub.watches.remove(self, from: sale)
-        connection.unmark(Self.key(of: sale))
-    }
-
-    private func watchable(_ message: ClientMessage) -> SaleID? {
-        guard let text = message.sale?.text else {
-            fail(WireError(.badRequest, "sale: missing"), message.id)
-            return nil
-        }
-        guard let sale = SaleID(parsing: text) else {
-            fail(WireError(.notFound, "sale: there is no such sale"), message.id)
-            return nil
-        }
-        return sale
-    }
-
-    private static func key(of sale: SaleID) -> StateKey { StateKey(kind: 1, subject: sale.rawValue) }
-
-    /// A sale that is watched changed: sent when the socket can take it, unless a newer state replaces it first.
-    func saleChanged(_ sale: SaleID, frame: @escaping @LoopActor () -> [UInt8]?) {
-        guard state == .connected else { return }
-        connection.markChanged(Self.key(of: sale), frame)
-    }
 }

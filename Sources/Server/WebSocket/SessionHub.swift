@@ -35,6 +35,8 @@ final class SessionHub {
     let credentials: CredentialsChecker
     let watches: WatchHub
     let rooms: RoomHub
+    let seats: SeatHub
+    let seatService: SeatService
     let metrics: Metrics
     let limits: SessionLimits
     let epochs: ResumeEpochs
@@ -48,7 +50,8 @@ final class SessionHub {
 
     init(
         engine: Engine, store: Store, claims: ClaimService, directory: SaleDirectory, credentials: CredentialsChecker,
-        watches: WatchHub, rooms: RoomHub, metrics: Metrics, limits: SessionLimits, epochs: ResumeEpochs,
+        watches: WatchHub, rooms: RoomHub, seats: SeatHub, seatService: SeatService, metrics: Metrics,
+        limits: SessionLimits, epochs: ResumeEpochs,
         outcomeSeconds: Int64,
         log: Log
     ) {
@@ -59,6 +62,8 @@ final class SessionHub {
         self.credentials = credentials
         self.watches = watches
         self.rooms = rooms
+        self.seats = seats
+        self.seatService = seatService
         self.metrics = metrics
         self.limits = limits
         self.epochs = epochs
@@ -139,7 +144,9 @@ final class SessionHub {
                     : .order(order.id, order.status, ticket: order.ticket, reason: order.reason)
             ]
         }
-        return truth.sorted { $0.key < $1.key }.flatMap { $0.value } + (try await rooms.rooms.passes(of: client))
+        let reservations = try await seatService.reservations(of: client, limit: 200).reversed().flatMap(\.outcomes)
+        return truth.sorted { $0.key < $1.key }.flatMap { $0.value } + reservations
+            + (try await rooms.rooms.passes(of: client))
     }
 
     private func sweep() {

@@ -1,0 +1,246 @@
+import Engine
+import EventLoop
+import Gateway
+import Model
+import Persistence
+
+/// Concerts, their dates, and their seats.
+@LoopActor
+struct ConcertRoutes {
+    let services: Services
+    let cache: SeatAnswers
+
+    init(services: Services) {
+        self.services = services
+        cache = SeatAnswers()
+    }
+
+    var routes: [Route] {
+        [
+            Route(.post, "/api/concerts", .admin, register),
+            Route(.get, "/api/concerts", .open, list),
+            Route(.get, "/api/concerts/{concert}", .open, show),
+            Route(.post, "/api/concerts/{concert}/dates", .admin, registerDate),
+            Route(.get, "/api/concert/{concert}/date", .caller, dates),
+            Route(.get, "/api/concert/{performance}/seat", .caller, seats),
+        ]
+    }
+
+    // MARK: admins
+
+    private func register(_ context: RequestContext) async throws -> HTTPResponse {
+        let name = try FieldCheck.name("name", try context.body(RegisterConcertBody.self).name)
+        let concert = try await services.store.insertConcert(name: name)
+        return .result(201) { json in
+            json.object { json in
+                json.member("concertId", concert.id.rawValue)
+                json.member("name", concert.name)
+            }
+        }
+    }
+
+    private func registerDate(_ context: RequestContext) async throws -> HTTPResponse {
+        let id = try context.concert()
+        let definition = try PerformanceDefinition(context.body(RegisterPerformanceBody.self))
+        guard try await services.store.concert(id) != nil else { throw WireError(.notFound, "no such concert") }
+        guard try await services.store.room(definition.room) != nil else {
+            throw WireError(.invalid, "room: there is no such room")
+        }
+        let performance = try await services.performances.register(definition, of: id)
+        return .result(201) { json in
+            json.object { json in
+                json.member("concertId", id.rawValue)
+                json.dateMembers(performance, remaining: performance.layout.count)
+            }
+        }
+    }
+
+    // MARK: everybody
+
+    private func list(_ context: RequestContext) async throws -> HTTPResponse {
+        let limit = try context.query("limit", in: 1...200) ?? 50
+        let before = try context.query("before", in: 1...Int64(1 << 53) - 1)
+        return try await answer(
+            try await services.store.concerts(before: before.map(ConcertID.init), limit: Int(limit))
+        ) { json, write in json.array { json in write(&json) } }
+    }
+
+    private func show(_ context: RequestContext) async throws -> HTTPResponse {
+        guard let concert = try await services.store.concert(try context.concert()) else {
+            throw WireError(.notFound, "no such concert")
+        }
+        return try await answer([concert]) { json, write in write(&json) }
+    }
+
+    private func answer(
+        _ concerts: [Concert], _ body: (inout JSONWriter, (inout JSONWriter) -> Void) -> Void
+    ) async throws -> HTTPResponse {
+        let dates = try await services.store.performances(of: concerts.map(\.id)).map(\.performance)
+        let tallies = try await services.performances.tallies(of: dates.map(\.id))
+        let byConcert = Dictionary(grouping: dates, by: \.concert)
+        return .result { json in
+            body(&json) { json in
+                for concert in concerts {
+                    json.object { json in
+                        json.member("concertId", concert.id.rawValue)
+                        json.member("name", concert.name)
+                        json.member("dates") { json in
+                            json.array { json in
+                                for date in byConcert[concert.id] ?? [] {
+                                    json.object { $0.dateMembers(date, remaining: tallies[date.id]?.free) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    // MARK: with a pass
+
+    private func dates(_ context: RequestContext) async throws -> HTTPResponse {
+        let id = try context.concert()
+        guard let concert = try await services.store.concert(id) else { throw WireError(.notFound, "no such concert") }
+        let dates = try await services.store.performances(of: id).map(\.performance)
+        try await requirePass(context, of: dates.isEmpty ? [.main] : Set(dates.map(\.room)))
+        let tallies = try await services.performances.tallies(of: dates.map(\.id))
+        return .result { json in
+            json.object { json in
+                json.member("concertName", concert.name)
+                json.member("concertInfos") { json in
+                    json.array { json in
+                        for date in dates {
+                            json.object { json in
+                                json.member("concertDetailId", date.id.rawValue)
+                                json.member("startsAt", date.startsAt)
+                                json.member("remaining", tallies[date.id]?.free)
+                                json.member("price", date.price)
+                                json.member("room", date.room.rawValue)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private func seats(_ context: RequestContext) async throws -> HTTPResponse {
+        let id = try context.performance()
+        let isDetailed: Bool
+        switch context.query("detail") {
+        case nil, "false": isDetailed = false
+        case "true": isDetailed = true
+        default: throw WireError(.badRequest, "detail: true or false")
+        }
+        let performance = try await services.performances.performance(id)
+        try await requirePass(context, of: [performance.room])
+        let known = cache.event(of: id)
+        let reading = try await services.performances.with(id) {
+            try await services.engine.seats(of: id, unless: known)
+        }
+        return cache.answer(performance, reading, isDetailed: isDetailed)
+    }
+
+    /// Lets pass who shows a pass of one of these rooms: a client its own, the keys whosever it is.
+    private func requirePass(_ context: RequestContext, of rooms: Set<RoomID>) async throws {
+        let room = rooms.sorted().map(\.rawValue).joined(separator: " or ")
+        let refusal = WireError(.notAdmitted, "token: this needs a valid pass of the room \(room)")
+        guard let pass = context.request.pass, pass.utf8.count <= 128 else { throw refusal }
+        for room in rooms.sorted() {
+            if let client = context.caller?.client {
+                if try await services.rooms.hasPass(client, pass, of: room) { return }
+            } else if try await services.rooms.owner(of: pass, room: room) != nil {
+                return
+            }
+        }
+        throw refusal
+    }
+}
+
+/// Answers about all seats of performances, written once for each change.
+@LoopActor
+final class SeatAnswers {
+    private struct Known {
+        var snapshot: SeatsSnapshot
+        var free: HTTPResponse?
+        var detailed: HTTPResponse?
+    }
+
+    private var known: [PerformanceID: Known] = [:]
+    private static let limit = 64
+
+    /// The change as of which the seats are known here; nil when they are not.
+    func event(of id: PerformanceID) -> Int64? { known[id]?.snapshot.event }
+
+    /// The answer by what was just read.
+    func answer(_ performance: Performance, _ reading: SeatsReading, isDetailed: Bool) -> HTTPResponse {
+        if case .seats(let snapshot) = reading {
+            if known.count >= Self.limit, known[performance.id] == nil { known.removeAll() }
+            // Another request may have read later, and been answered earlier.
+            if known[performance.id].map({ $0.snapshot.event <= snapshot.event }) ?? true {
+                known[performance.id] = Known(snapshot: snapshot)
+            }
+        }
+        guard let current = known[performance.id] else { return .failure(.unavailable) }
+        if let answer = isDetailed ? current.detailed : current.free { return answer }
+        let letters = current.snapshot.letters
+        let answer = isDetailed ? Self.detailed(performance, letters) : Self.free(letters)
+        if isDetailed { known[performance.id]?.detailed = answer } else { known[performance.id]?.free = answer }
+        return answer
+    }
+
+    private static func free(_ letters: [UInt8]) -> HTTPResponse {
+        .result { json in
+            json.array { json in
+                for (index, letter) in letters.enumerated() where letter == SeatStatus.free.letter {
+                    json.number(Int64(index + 1))
+                }
+            }
+        }
+    }
+
+    private static func detailed(_ performance: Performance, _ letters: [UInt8]) -> HTTPResponse {
+        .result { json in
+            json.array { json in
+                for (index, letter) in letters.enumerated() {
+                    let seat = Int64(index + 1)
+                    let place = performance.layout.place(of: seat)
+                    json.object { json in
+                        json.member("seatId", seat)
+                        json.member("section", place?.section)
+                        json.member("row", place?.row)
+                        json.member("number", place?.number)
+                        json.member("status", (SeatStatus(letter: letter) ?? .free).rawValue)
+                        json.member("price", performance.price)
+                    }
+                }
+            }
+        }
+    }
+}
+
+extension JSONWriter {
+    /// A date of a concert, as members of an object that is open.
+    fileprivate mutating func dateMembers(_ date: Performance, remaining: Int64?) {
+        member("concertDetailId", date.id.rawValue)
+        member("startsAt", date.startsAt)
+        member("price", date.price)
+        member("room", date.room.rawValue)
+        member("holdSeconds", date.holdSeconds)
+        member("perClientLimit", date.perClientLimit)
+        member("seats", date.layout.count)
+        member("remaining", remaining)
+        key("sections")
+        guard !date.layout.sections.isEmpty else { return null() }
+        array { json in
+            for section in date.layout.sections {
+                json.object { json in
+                    json.member("name", section.name)
+                    json.member("rows", section.rows)
+                    json.member("seatsPerRow", section.seatsPerRow)
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+import Engine
+import EventLoop
+import Model
+import Persistence
+
+/// Finds performances, and makes sure that Redis knows them.
+///
+/// A definition never changes, so it is kept here once it was read. A performance that Redis doesn't know is rebuilt from
+/// PostgreSQL before its seats are held again; until then the answer is `unavailable`, not a guess.
+@LoopActor
+final class PerformanceDirectory {
+    private let engine: Engine
+    private let store: Store
+    private let log: Log
+    private var known: [PerformanceID: Performance] = [:]
+    private var names: [ConcertID: String] = [:]
+    private var missing = MissingIDs<PerformanceID>("performance")
+    private var rebuilding: [PerformanceID: SharedAttempt<Void>] = [:]
+
+    /// Told when a performance was registered here, before the caller goes on.
+    var onRegistered: (@LoopActor (Performance) async throws -> Void)?
+
+    private static let knownLimit = 10_000
+
+    init(engine: Engine, store: Store, log: Log) {
+        self.engine = engine
+        self.store = store
+        self.log = log
+    }
+
+    /// A performance as it was registered.
+    /// - Throws: `not_found`, ``Outage``.
+    func performance(_ id: PerformanceID) async throws -> Performance {
+        if let performance = known[id] { return performance }
+        try missing.check(id)
+        guard let stored = try await store.performance(id) else {
+            missing.insert(id)
+            throw missing.notFound
+        }
+        keep(stored.performance)
+        return stored.performance
+    }
+
+    private func keep(_ performance: Performance) {
+        if known.count >= Self.knownLimit { known.removeAll() }
+        known[performance.id] = performance
+    }
+
+    /// A concert's name.
+    /// - Throws: `not_found`, ``Outage``.
+    func name(of concert: ConcertID) async throws -> String {
+        if let name = names[concert] { return name }
+        guard let found = try await store.concert(concert) else { throw WireError(.notFound, "no such concert") }
+        if names.count >= Self.knownLimit { names.removeAll() }
+        names[concert] = found.name
+        return found.name
+    }
+
+    /// Registers a performance: PostgreSQL first, which gives the id; Redis second. A crash in between heals by
+    /// ``restore(_:)``.
+    /// - Throws: `not_found` when there is no such concert; ``Outage``.
+    func register(_ definition: PerformanceDefinition, of concert: ConcertID) async throws -> Performance {
+        let inserted = try await store.insertPerformance(
+            of: concert, startsAt: definition.startsAt, price: definition.price, room: definition.room,
+            holdSeconds: definition.holdSeconds, perClientLimit: definition.perClientLimit, layout: definition.layout)
+        guard let performance = inserted else { throw WireError(.notFound, "no such concert") }
+        missing.remove(performance.id)
+        keep(performance)
+        do {
+            try await engine.register(performance, epoch: 0)
+        } catch {
+            log(
+                .warning, "performance_not_in_redis_yet",
+                ["performance": .init(performance.id), "error": .init("\(error)")])
+        }
+        do {
+            try await onRegistered?(performance)
+        } catch {
+            // A scheduler comes back to it.
+            log(.warning, "room_not_told_yet", ["performance": .init(performance.id), "error": .init("\(error)")])
+        }
+        return performance
+    }
+
+    /// Does something with a performance that Redis has to know; makes it known first when it doesn't.
+    /// - Throws: `not_found` when there is no such performance; what `call` throws.
+    func with<Result>(_ id: PerformanceID, _ call: @LoopActor () async throws -> Result?) async throws -> Result {
+        if let result = try await call() { return result }
+        try await restore(id)
+        guard let result = try await call() else { throw WireError.unavailable }
+        return result
+    }
+
+    /// What is free, held and sold of performances, each made known to Redis where it isn't.
+    func tallies(of ids: [PerformanceID]) async throws -> [PerformanceID: SeatTally] {
+        var tallies = try await engine.tallies(of: ids)
+        for id in ids where tallies[id] == nil {
+            tallies[id] = try await with(id) { try await self.engine.tallies(of: [id])[id] }
+        }
+        return tallies
+    }
+
+    /// Rebuilds a performance that Redis doesn't know. Returns when Redis knows it.
+    /// - Throws: `not_found` when PostgreSQL doesn't know it either.
+    func restore(_ id: PerformanceID) async throws {
+        _ = try await performance(id)
+        let attempt = rebuilding[id] ?? SharedAttempt()
+        rebuilding[id] = attempt
+        defer { if !attempt.isUnderWay { rebuilding[id] = nil } }
+        try await attempt.run { try await self.rebuild(id) }
+    }
+
+    private func rebuild(_ id: PerformanceID) async throws {
+        var backoff = Backoff(base: 50, cap: 200)
+        for _ in 0..<10 {
+            if try await engine.tallies(of: [id])[id] != nil { return }
+            if try await engine.rebuild(id, snapshot: { try await self.store.beginRebuild(id) }) {
+                return log(.warning, "performance_rebuilt", ["performance": .init(id)])
+            }
+            // Another process is at it: look again shortly.
+            await EventLoop.sleep(milliseconds: backoff.next())
+        }
+        throw WireError.unavailable
+    }
+
+    /// Compares Redis with PostgreSQL, and rebuilds performances of which Redis has lost writes.
+    func verify() async throws {
+        // PostgreSQL first: what it has came from Redis, which has gone on since, unless it has lost something.
+        let performances = try await store.activePerformances().map(\.performance.id)
+        let stored = try await store.lastSequences(of: performances)
+        let live = try await engine.positions(of: performances)
+        for (id, last) in stored {
+            guard let position = live[id], position.epoch >= 0,
+                (position.epoch, position.lastSequence) < (last.epoch, last.lastSequence)
+            else { continue }
+            log(
+                .error, "redis_lost_writes",
+                [
+                    "performance": .init(id), "redis": .init(position.lastSequence),
+                    "postgres": .init(last.lastSequence),
+                ])
+            let rebuilt = try await engine.rebuild(id, ifOlderThan: last.epoch + 1) {
+                try await self.store.beginRebuild(id)
+            }
+            // If not by us, by another process, in a newer epoch.
+            log(.warning, "performance_rebuilt", ["performance": .init(id), "byThisProcess": .init(rebuilt ? 1 : 0)])
+        }
+    }
+}

@@ -1,0 +1,59 @@
+import Engine
+import EventLoop
+import Model
+
+/// Whether Redis is known not to be behind PostgreSQL. A Redis that was restarted, or took over from another, may have lost
+/// its latest writes: until that is looked into, nothing is decided.
+@LoopActor
+final class Verification {
+    private let engine: Engine
+    private let log: Log
+    private var task: Task<Void, Never>?
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+
+    /// Whether it is known.
+    private(set) var isDone = false
+    /// What is compared, and mended where Redis is behind; each may be done again.
+    var steps: [@LoopActor () async throws -> Void] = []
+
+    init(engine: Engine, log: Log) {
+        self.engine = engine
+        self.log = log
+    }
+
+    /// Redis is reached, and is not the one that it was; a first connection counts.
+    func redisChanged() {
+        isDone = false
+        start()
+    }
+
+    /// Returns when it is known.
+    func wait() async {
+        guard !isDone else { return }
+        await withCheckedContinuation { waiting.append($0) }
+    }
+
+    /// Looks, until that works. What is decided meanwhile goes on, unless Redis is another.
+    func start() {
+        guard task == nil else { return }
+        task = EventLoop.task {
+            var backoff = Backoff(base: 20, cap: 500)
+            while true {
+                do {
+                    let run = self.engine.serverRun
+                    for step in self.steps { try await step() }
+                    // It may have been restarted once more meanwhile.
+                    guard run == self.engine.serverRun else { continue }
+                    self.isDone = true
+                    for continuation in self.waiting { continuation.resume() }
+                    self.waiting = []
+                    break
+                } catch {
+                    self.log(.debug, "verification_waits", ["error": .init("\(error)")])
+                    await EventLoop.sleep(milliseconds: backoff.next())
+                }
+            }
+            self.task = nil
+        }
+    }
+}

@@ -1,0 +1,200 @@
+import Engine
+import EventLoop
+import Gateway
+import Model
+
+/// One watched performance: its seats, kept by the engine's events, whose changes are told at most once a tick.
+@LoopActor
+final class SeatWatch {
+    let performance: PerformanceID
+    private let engine: Engine
+    private let directory: PerformanceDirectory
+    /// Who watches, and up to which change each was told; nil before its first answer.
+    private var sessions: [ObjectIdentifier: (session: Session, told: Int64?)] = [:]
+    private var observers: [ObjectIdentifier: @LoopActor (SeatTally) -> Void] = [:]
+    private var picture: SeatPicture?
+    /// The number of the last change that was heard of, while the seats are read.
+    private var heardLast: Int64 = 0
+    private var subscription: Subscription?
+    private let starting = SharedAttempt<Void>()
+    private var isReading = false
+    private var readAgain = false
+    private var hasEnded = false
+    /// Several changes within a tick come as one.
+    private let rounds = Rounds<Session>(tickMilliseconds: 50)
+    private var encodedChanges: (after: Int64, event: Int64, bytes: [UInt8])?
+    private var answers: [Bool: (event: Int64, at: Int64, body: [UInt8])] = [:]
+
+    /// The whole of more seats than this is encoded at most once a second: who comes in between gets it with the changes
+    /// since.
+    private static let manySeats = 2000
+    private static let answerMilliseconds: Int64 = 1000
+
+    init(performance: PerformanceID, engine: Engine, directory: PerformanceDirectory) {
+        self.performance = performance
+        self.engine = engine
+        self.directory = directory
+        rounds.begin = { [unowned self] in
+            if let tally = self.picture?.tally { for observer in self.observers.values { observer(tally) } }
+            return self.sessions.values.map(\.session)
+        }
+        rounds.tell = { [unowned self] in for session in $0 { self.tell(session) } }
+    }
+
+    var isEmpty: Bool { sessions.isEmpty && observers.isEmpty }
+
+    func observe(_ observation: SeatObservation, _ handler: @escaping @LoopActor (SeatTally) -> Void) {
+        observers[ObjectIdentifier(observation)] = handler
+    }
+
+    func stopObserving(_ observation: SeatObservation) { observers[ObjectIdentifier(observation)] = nil }
+
+    func add(_ session: Session) {
+        if sessions[ObjectIdentifier(session)] == nil { sessions[ObjectIdentifier(session)] = (session, nil) }
+    }
+
+    func remove(_ session: Session, unlessAnswered: Bool = false) {
+        if unlessAnswered, sessions[ObjectIdentifier(session)]?.told != nil { return }
+        sessions[ObjectIdentifier(session)] = nil
+    }
+
+    func end() {
+        hasEnded = true
+        rounds.stop()
+        subscription?.cancel()
+        subscription = nil
+    }
+
+    // MARK: knowing
+
+    /// What is free, held and sold, once the seats are known; subscribes first, so that no change falls between.
+    @discardableResult
+    func known() async throws -> SeatTally {
+        if subscription == nil || picture == nil || isReading {
+            try await starting.run { try await self.start() }
+        }
+        guard let picture else { throw WireError.unavailable }
+        return picture.tally
+    }
+
+    private func start() async throws {
+        if subscription == nil {
+            let new = try await engine.subscribe(performance: performance) { [weak self] event in self?.heard(event) }
+            if hasEnded { new.cancel() } else { subscription = new }
+        }
+        try await read()
+    }
+
+    private func read() async throws {
+        repeat {
+            let known = picture?.event
+            let reading = try await directory.with(performance) {
+                try await self.engine.seats(of: self.performance, unless: known)
+            }
+            guard case .seats(let snapshot) = reading else { return }
+            if picture == nil {
+                picture = SeatPicture(letters: snapshot.letters, tally: snapshot.tally, event: snapshot.event)
+            } else {
+                picture?.replace(letters: snapshot.letters, tally: snapshot.tally, event: snapshot.event)
+            }
+            // What was heard meanwhile may have come before it could be applied.
+        } while heardLast > (picture?.event ?? 0)
+    }
+
+    private func heard(_ event: SeatsEvent) {
+        switch event {
+        case .changed(let number, let tally, _, let changes):
+            heardLast = number
+            switch picture?.apply(number, tally, changes) {
+            case .applied: changed()
+            case .read: readAnew()
+            case .known, nil: break
+            }
+        case .renewed: readAnew()
+        }
+    }
+
+    /// Reads the seats again, until that works.
+    private func readAnew() {
+        guard !isReading else {
+            readAgain = true
+            return
+        }
+        isReading = true
+        EventLoop.task {
+            var backoff = Backoff(base: 100, cap: 2000)
+            repeat {
+                self.readAgain = false
+                do {
+                    let before = self.picture?.event
+                    try await self.read()
+                    backoff.reset()
+                    if self.picture?.event != before { self.changed() }
+                } catch let error as WireError where error.code == .notFound {
+                    // There is no such performance any more.
+                } catch {
+                    self.readAgain = true
+                    await EventLoop.sleep(milliseconds: backoff.next())
+                }
+            } while self.readAgain && !self.hasEnded
+            self.isReading = false
+        }
+    }
+
+    private func changed() {
+        if !hasEnded { rounds.changed() }
+    }
+
+    // MARK: telling
+
+    /// Answers a `watch`, when the socket can take it.
+    func answer(_ session: Session, _ request: SeatRequest) {
+        session.seatsAnswer(request.number) { [weak self, weak session] in
+            guard let self, let session, self.sessions[ObjectIdentifier(session)] != nil else { return nil }
+            let (event, body) = self.whole(isCompact: request.isCompact)
+            self.sessions[ObjectIdentifier(session)]?.told = event
+            if event != self.picture?.event { self.changed() }
+            return LongText([ServerFrame.seatsHead(id: request.id), body])
+        }
+    }
+
+    private func whole(isCompact: Bool) -> (event: Int64, body: [UInt8]) {
+        guard let picture else { return (0, []) }
+        let now = EventLoop.monotonicMilliseconds
+        if let known = answers[isCompact] {
+            let isYoung = picture.letters.count > Self.manySeats && now - known.at < Self.answerMilliseconds
+            if known.event == picture.event || isYoung && picture.changes(after: known.event) != nil {
+                return (known.event, known.body)
+            }
+        }
+        let body = ServerFrame.seatsBody(performance, picture, isCompact: isCompact)
+        answers[isCompact] = (picture.event, now, body)
+        return (picture.event, body)
+    }
+
+    private func tell(_ session: Session) {
+        guard let entry = sessions[ObjectIdentifier(session)], entry.told != nil, entry.told != picture?.event else {
+            return
+        }
+        session.seatsChanged(performance) { [weak self, weak session] in
+            guard let self, let session else { return nil }
+            return self.changes(for: session)
+        }
+    }
+
+    /// What changed since a session was told last; nil when nothing did.
+    private func changes(for session: Session) -> LongText? {
+        guard let picture, let told = sessions[ObjectIdentifier(session)]?.told, told != picture.event else {
+            return nil
+        }
+        sessions[ObjectIdentifier(session)]?.told = picture.event
+        if let encoded = encodedChanges, encoded.after == told, encoded.event == picture.event {
+            return LongText([encoded.bytes])
+        }
+        let seats = picture.changes(after: told) ?? Array(1...max(1, picture.letters.count))
+        // What went and came back is no change, but what is left is told.
+        let bytes = ServerFrame.seatsChanged(performance, picture, seats)
+        encodedChanges = (told, picture.event, bytes)
+        return LongText([bytes])
+    }
+}
