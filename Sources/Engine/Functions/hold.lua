@@ -6,13 +6,13 @@
 -- Reply '?' when the performance is unknown; else { words, ended }. Words: one a hold, separated by spaces:
 --       h<sequence>:<held>:<expires>:<price>  held
 --       r…                                    repeated: the client holds exactly these; the same again
---       t<seats>                              taken: these of them are not free, or are no seats of this performance; at
---                                             least one, not always all: in a call each list is looked at once
+--       t<seats>                              taken: these of them are not free, or are no seats of this performance;
+--                                             at least one, not always all: in a call each list is looked at once
 --       l                                     the client would have more than it may
 --
--- Holds see those before them. The many that want what is taken cost one look at their client each: whatever the number of
--- holds there is one read of the state and one of the clients, and each key is written once; only the entries of the log
--- are one command each, and what a client has already, where that matters. A repeated hold is not counted.
+-- Holds see those before them. Whatever the number of holds there is one read of the state and one of the clients, and
+-- each key is written once; one command each are only the entries of the log, and what a client has already, where that
+-- matters. A repeated hold is not counted.
 
 -- The seats of a list, and those that can't be had as an answer; the second is nil when all can.
 local function wanted(performance, list)
@@ -31,7 +31,7 @@ local function wanted(performance, list)
     return seats, nil
 end
 
--- What a client has by now: `again`, list of seats → the answer for the same seats again; and the `count` of all its seats.
+-- What a client has by now: `again`, list of seats → the answer for the same seats again; `count`, all of its seats.
 local function holdings(performance, client)
     local sequences, texts, stored = {}, {}, {}
     for sequence in string.gmatch(owned_by(performance, client), '%S+') do
@@ -45,8 +45,9 @@ local function holdings(performance, client)
         local record = read_record(texts[sequence])
         local _, commas = string.gsub(record.seats, ',', '')
         found.count = found.count + commas + 1
-        if record.status == 'h' then
-            found.again[record.seats] = 'r' .. sequence .. ':' .. record.held .. ':' .. decimal(record.expires) .. ':'
+        -- One that is over may still be there, where more ran out than one call ends.
+        if record.status == 'h' and (record.paying ~= '0' or not is_over(performance, record)) then
+            found.again[record.seats] = 'r' .. sequence .. ':' .. record.held .. ':' .. record.expires .. ':'
                 .. record.price
         end
     end
@@ -59,7 +60,7 @@ local function hold(keys, args)
     local total = (#args - 2) / 2
     lookup(performance.clients_key, args, 3, 2 + total, performance.owned)
     sweep(performance)
-    local held, expires = decimal(performance.now), performance.now + performance.hold * 1000
+    local held, expires = decimal(performance.now), decimal(performance.now + performance.hold * 1000)
     local replies, refused, known = {}, {}, {}
     for index = 1, total do
         local client, list = args[2 + index], args[2 + total + index]
@@ -92,19 +93,19 @@ local function hold(keys, args)
             local sequence = decimal(performance.sequence)
             local record = {
                 status = 'h', client = client, held = held, expires = expires,
-                price = decimal(performance.price * #seats), paying = 0, seats = list,
+                price = decimal(performance.price * #seats), paying = '0', seats = list,
             }
             for _, seat in ipairs(seats) do paint_seat(performance, seat, 'h') end
             performance.records[sequence] = record_text(record)
             local deadlines = performance.deadlines
-            deadlines[#deadlines + 1] = decimal(expires)
+            deadlines[#deadlines + 1] = expires
             deadlines[#deadlines + 1] = sequence
             set_owned(performance, client, has_some and performance.owned[client] .. ' ' .. sequence or sequence)
             known[client] = nil
             write_log(performance, 'h', sequence, record)
             add_count(performance, 'requests')
             add_count(performance, 'held')
-            reply = 'h' .. sequence .. ':' .. held .. ':' .. decimal(expires) .. ':' .. record.price
+            reply = 'h' .. sequence .. ':' .. held .. ':' .. expires .. ':' .. record.price
         end
         replies[index] = reply
     end

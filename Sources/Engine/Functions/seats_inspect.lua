@@ -2,8 +2,8 @@
 -- It looks at every seat and every record: for the auditor, not for every request.
 --
 -- KEYS  1 state  2 seats  3 holds  4 log  5 counts
--- Reply {} when it is not known; else { fields of the state, { free, held, sold } seats counted, { records held, records
---       sold, seats in those held, seats in those sold }, entries in the log, counts }
+-- Reply {} when it is not known; else { fields of the state, { free, held, sold } seats counted, { records held,
+--       records sold, seats in those held, seats in those sold }, entries in the log, counts }
 local function inspect(keys)
     local state = redis.call('HGETALL', keys[1])
     if #state == 0 then return {} end

@@ -1,5 +1,5 @@
--- dibs_seats_rebuild: begins to rebuild a performance that is not known, or in an older epoch: takes the token and clears
--- the way. From here until dibs_seats_define it is unknown, and nobody gets an answer.
+-- dibs_seats_rebuild: begins to rebuild a performance that is not known, or in an older epoch: takes the token and
+-- clears the way. From here until dibs_seats_define it is unknown, and nobody gets an answer.
 --
 -- KEYS  1 state  2 seats  3 holds  4 clients  5 deadlines  6 rebuild
 -- ARGV  1 token  2 epoch  3 life of the token in ms

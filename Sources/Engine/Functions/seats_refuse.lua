@@ -7,14 +7,15 @@ local function refuse(keys, args)
     local performance = open_performance(keys, args)
     if not performance then return '?' end
     local sequence = args[3]
-    local record = stored_record(performance, sequence)
-    if not record or record.status ~= 'h' or record.paying == 0 then return 0 end
-    record.paying = record.paying - 1
+    local record = read_record(redis.call('HGET', performance.holds_key, sequence))
+    if not record or record.status ~= 'h' or record.paying == '0' then return 0 end
+    record.paying = decimal(tonumber(record.paying) - 1)
     performance.records[sequence] = record_text(record)
-    if record.paying == 0 then
+    if record.paying == '0' then
         -- Schedulers sleep until the earliest moment that they know of: they have to hear of an earlier one.
-        performance.moved = tonumber(redis.call('ZSCORE', performance.deadlines_key, sequence)) > record.expires
-        performance.deadlines = { decimal(record.expires), sequence }
+        local look = redis.call('ZSCORE', performance.deadlines_key, sequence)
+        performance.moved = tonumber(look) > tonumber(record.expires)
+        performance.deadlines = { record.expires, sequence }
     end
     close_performance(performance)
     return 1

@@ -14,9 +14,9 @@ local function release(keys, args)
     if record and performance.records[sequence] ~= false then
         if record.status == 's' then
             word = 's'
-        elseif record.paying > 0 then
+        elseif record.paying ~= '0' then
             word = 'p'
-        elseif record.expires <= performance.now then
+        elseif is_over(performance, record) then
             -- More were over than one call sweeps.
             end_hold(performance, sequence, record, 'e')
         else

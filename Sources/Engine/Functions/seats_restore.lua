@@ -15,7 +15,7 @@ local function restore(keys, args)
         records[#records + 1] = args[index + 1]
         clients[#clients + 1] = record.client
         if record.status == 'h' then
-            deadlines[#deadlines + 1] = decimal(record.expires)
+            deadlines[#deadlines + 1] = record.expires
             deadlines[#deadlines + 1] = sequence
         end
         local seats = {}

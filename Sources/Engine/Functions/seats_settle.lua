@@ -23,7 +23,7 @@ local function settle(keys, args)
         if is_held and decision == 's' then
             paint(performance, record.seats, 's')
             performance.deadlines_gone[#performance.deadlines_gone + 1] = sequence
-            record.status, record.paying = 's', 0
+            record.status, record.paying = 's', '0'
             performance.records[sequence] = record_text(record)
             add_count(performance, 'paid')
             changed = changed + 1

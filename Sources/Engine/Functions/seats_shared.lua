@@ -15,7 +15,8 @@ local BLOCK = 1024
 local SWEPT = 100
 
 local function open_performance(keys, args)
-    local state = redis.call('HMGET', keys[1], 'seats', 'price', 'hold', 'limit', 'seq', 'event', 'free', 'held', 'sold')
+    local state = redis.call('HMGET', keys[1], 'seats', 'price', 'hold', 'limit', 'seq', 'event', 'free', 'held',
+        'sold')
     if not state[1] then return nil end
     return {
         state_key = keys[1], seats_key = keys[2], holds_key = keys[3], clients_key = keys[4], deadlines_key = keys[5],
@@ -29,7 +30,7 @@ local function open_performance(keys, args)
         records = {}, deadlines = {}, deadlines_gone = {},
         -- Client → its sequences, as they are by now; false or '' for none.
         owned = {}, owned_changed = {},
-        log = {}, counted = {}, ended = {},
+        log = {}, epochs = {}, counted = {}, ended = {},
     }
 end
 
@@ -65,25 +66,25 @@ local function add_count(performance, counter)
     performance.counted[counter] = (performance.counted[counter] or 0) + 1
 end
 
--- A record: `status client held expires price paying seats`; nil when there is none.
+-- A record: `status client held expires price paying seats`; nil when there is none. Its numbers stay text, as most are
+-- only written again.
 local function read_record(text)
     if not text then return nil end
     local status, client, held, expires, price, paying, seats =
         string.match(text, '^(%a) (%S+) (%d+) (%d+) (%d+) (%d+) (%S+)$')
     return {
-        status = status, client = client, held = held, expires = tonumber(expires), price = price,
-        paying = tonumber(paying), seats = seats,
+        status = status, client = client, held = held, expires = expires, price = price, paying = paying, seats = seats,
     }
 end
 
 local function record_text(record)
-    return record.status .. ' ' .. record.client .. ' ' .. record.held .. ' ' .. decimal(record.expires) .. ' '
-        .. record.price .. ' ' .. decimal(record.paying) .. ' ' .. record.seats
+    return record.status .. ' ' .. record.client .. ' ' .. record.held .. ' ' .. record.expires .. ' ' .. record.price
+        .. ' ' .. record.paying .. ' ' .. record.seats
 end
 
--- The record of a sequence, before this call.
-local function stored_record(performance, sequence)
-    return read_record(redis.call('HGET', performance.holds_key, sequence))
+-- Whether the time of a hold is over.
+local function is_over(performance, record)
+    return tonumber(record.expires) <= performance.now
 end
 
 -- The sequences of a client as text.
@@ -102,9 +103,10 @@ end
 -- What PostgreSQL has to hear: `status seq client held expires price epoch seats`; status h, e or r. Sequences of an
 -- epoch begin at epoch * 2^32, so the sequence tells in which one the hold was taken.
 local function write_log(performance, status, sequence, record)
-    performance.log[#performance.log + 1] = status .. ' ' .. sequence .. ' ' .. record.client .. ' ' .. record.held .. ' '
-        .. decimal(record.expires) .. ' ' .. record.price .. ' ' .. decimal(math.floor(tonumber(sequence) / 4294967296))
-        .. ' ' .. record.seats
+    local epoch = math.floor(tonumber(sequence) / 4294967296)
+    performance.epochs[epoch] = performance.epochs[epoch] or decimal(epoch)
+    performance.log[#performance.log + 1] = status .. ' ' .. sequence .. ' ' .. record.client .. ' ' .. record.held
+        .. ' ' .. record.expires .. ' ' .. record.price .. ' ' .. performance.epochs[epoch] .. ' ' .. record.seats
 end
 
 -- A reservation leaves Redis, and its seats are free.
@@ -130,7 +132,8 @@ end
 -- Ends holds whose time is over, before anything else is changed. Those under payment are left to PostgreSQL: they are
 -- returned, sequence and record in turns.
 local function sweep(performance)
-    local due = redis.call('ZRANGEBYSCORE', performance.deadlines_key, '-inf', decimal(performance.now), 'LIMIT', 0, SWEPT)
+    local due = redis.call('ZRANGEBYSCORE', performance.deadlines_key, '-inf', decimal(performance.now),
+        'LIMIT', 0, SWEPT)
     if #due == 0 then return {} end
     local texts = lookup(performance.holds_key, due, 1, #due, {})
     local over, clients, closing = {}, {}, {}
@@ -138,7 +141,7 @@ local function sweep(performance)
         local record = read_record(texts[sequence])
         if not record then
             performance.deadlines_gone[#performance.deadlines_gone + 1] = sequence
-        elseif record.paying > 0 then
+        elseif record.paying ~= '0' then
             closing[#closing + 1] = sequence
             closing[#closing + 1] = texts[sequence]
         else
