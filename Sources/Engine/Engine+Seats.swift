@@ -54,7 +54,7 @@ extension Engine {
     /// Gives a hold back. Whose it is, is for the caller to check.
     /// - Throws: ``Outage``: then it may have been released; asking again says ``SeatRelease/none``.
     public func release(_ id: ReservationID) async throws(Outage) -> SeatRelease {
-        guard let (word, hold) = try await seatCalls.ask(.seatsRelease, id, { _ in }) else {
+        guard let (word, hold, _) = try await seatCalls.ask(.seatsRelease, id, { _ in }) else {
             return .unknownPerformance
         }
         switch (word, hold) {
@@ -75,9 +75,10 @@ extension Engine {
             command.append(client.rawValue)
             command.append(SeatLease.milliseconds)
         }
-        guard let (word, hold) = answer else { return .unknownPerformance }
+        guard let (word, hold, epoch) = answer else { return .unknownPerformance }
         switch (word, hold) {
-        case ("b", let hold?): return .begun(hold)
+        case ("b", let hold?): return .begun(hold, epoch: epoch)
+        case ("u", let hold?): return .closing(hold)
         case ("o", _): return .expired
         case ("s", _): return .sold
         case ("x", _): return .notHolder

@@ -27,22 +27,22 @@ final class SeatCalls {
         return command
     }
 
-    /// Calls a function about a reservation, whose reply has a word, what ended, and a record; nil when Redis doesn't know
+    /// Calls a function about a reservation, whose reply has a word, what ended, a record, and perhaps an epoch; nil when Redis doesn't know
     /// the performance.
     func ask(
         _ function: FunctionLibrary.Function, _ id: ReservationID, _ append: (inout RedisCommand) -> Void
-    ) async throws(Outage) -> (word: String, hold: Hold?)? {
+    ) async throws(Outage) -> (word: String, hold: Hold?, epoch: Int64)? {
         var command = command(function, id.performance)
         command.append(id.sequence)
         append(&command)
         let reply = try await router.ask(calling: command, about: Keys.Performance(id.performance).state)
         if reply.string == "?" { return nil }
         let parts = reply.elements
-        guard parts.count == 3, let word = parts[0].string, let text = parts[2].string else {
+        guard parts.count >= 3, let word = parts[0].string, let text = parts[2].string else {
             throw Outage(.redis, "an unknown answer about a reservation")
         }
         tell(parts[1], of: id.performance)
-        return (word, SeatTexts.record(text, of: id)?.hold)
+        return (word, SeatTexts.record(text, of: id)?.hold, parts.count > 3 ? parts[3].number ?? 0 : 0)
     }
 
     /// Tells clients that a call ended their holds. Nobody waits for it: the committer tells it again.

@@ -22,8 +22,11 @@ public enum SeatRelease: Hashable, Sendable {
 
 /// Whether a payment may begin.
 public enum PaymentStart: Hashable, Sendable {
-    /// It has begun: the hold is the client's, and keeps its seats until PostgreSQL has decided.
-    case begun(Hold)
+    /// It has begun: the hold is the client's, and keeps its seats until PostgreSQL has decided. `epoch` is that of the
+    /// performance at this moment, of which a hold may be older.
+    case begun(Hold, epoch: Int64)
+    /// Its time is over, but a payment that began before is under way: PostgreSQL has to say which it is.
+    case closing(Hold)
     /// No: its time is over.
     case expired
     /// No: it is paid for.

@@ -67,6 +67,12 @@ public struct Hold: Hashable, Sendable {
         self.expiresAt = expiresAt
         self.epoch = epoch
     }
+
+    /// The same hold in the hands of a payment that began in this epoch of the performance.
+    public func begun(in epoch: Int64) -> Hold {
+        Hold(
+            id: id, client: client, seats: seats, price: price, heldAt: heldAt, expiresAt: expiresAt, epoch: epoch)
+    }
 }
 
 /// What the engine decided about the wish to hold seats.

@@ -28,8 +28,10 @@ public enum PaymentResult: Hashable, Sendable {
     case wrongPrice(Int64)
     /// The balance, which is this, does not cover the price. Nothing was charged.
     case insufficientPoints(balance: Int64)
-    /// PostgreSQL has another live owner of a seat, or another reservation with this id, or the hold is of an older
-    /// epoch and was never written. Nothing was charged, and Redis has lost writes.
+    /// The performance was rebuilt since the payment began, which has to begin anew. Nothing was charged.
+    case rebuilt
+    /// PostgreSQL has another live owner of a seat, or another reservation with this id. Nothing was charged, and Redis has
+    /// lost writes.
     case stale
 }
 

@@ -7,6 +7,7 @@ extension Store {
     ///
     /// Whether the hold's time is over is not looked at: that is Redis' clock to say. What was closed before is `over`.
     /// - Parameters:
+    ///   - hold: with the epoch of the performance in which the payment began.
     ///   - point: what the client means to pay.
     ///   - key: marks repeated attempts as one.
     public func pay(_ hold: Hold, point: Int64, key: IdempotencyKey?) async throws -> PaymentResult {
@@ -24,6 +25,7 @@ extension Store {
         case "wrong_price": return .wrongPrice(row.integer(1))
         case "insufficient_points": return .insufficientPoints(balance: row.integer(1))
         case "over": return .over
+        case "rebuilt": return .rebuilt
         default: return .stale
         }
     }

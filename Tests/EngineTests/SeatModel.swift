@@ -124,10 +124,10 @@ struct SeatModel {
         guard let before else { return .none }
         if before.client != client { return .notHolder }
         if before.isSold { return .sold }
-        if now >= before.expiresAt { return .expired }
+        if now >= before.expiresAt { return before.paying > 0 ? .closing(hold(sequence, before)) : .expired }
         records[sequence]!.paying += 1
         records[sequence]!.look = max(before.look, now + 5000)
-        return .begun(hold(sequence, before))
+        return .begun(hold(sequence, before), epoch: epoch)
     }
 
     mutating func refuse(_ sequence: Int64) {

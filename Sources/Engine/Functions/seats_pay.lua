@@ -2,8 +2,10 @@
 --
 -- KEYS, ARGV 1 2  as all functions of performances; then
 -- ARGV  3 sequence  4 client  5 how long the seats are kept for a payment, in ms, if the deadline comes first
--- Reply { word, ended, record }: b begun, with its record · o its time is over · s sold · x another client's · n not
---       there
+-- Reply { word, ended, record, epoch }: b begun, with its record · u its time is over, but a payment that began before is
+--       under way: PostgreSQL has to say, with its record · o its time is over · s sold · x another client's · n not there.
+--       The epoch is that of the performance now: a payment that reaches PostgreSQL in another one began in a state that
+--       is gone.
 local function pay(keys, args)
     local performance = open_performance(keys, args)
     if not performance then return '?' end
@@ -19,7 +21,7 @@ local function pay(keys, args)
     elseif record.status == 's' then
         word = 's'
     elseif is_over(performance, record) then
-        word = 'o'
+        word = tonumber(record.paying) > 0 and 'u' or 'o'
     else
         word = 'b'
         record.paying = decimal(tonumber(record.paying) + 1)
@@ -29,7 +31,8 @@ local function pay(keys, args)
         redis.call('ZADD', performance.deadlines_key, 'XX', 'GT', look, sequence)
     end
     close_performance(performance)
-    return { word, performance.ended, word == 'b' and text or '' }
+    local shown = (word == 'b' or word == 'u') and text or ''
+    return { word, performance.ended, shown, redis.call('HGET', keys[1], 'epoch') }
 end
 
 redis.register_function('dibs_seats_pay', pay)

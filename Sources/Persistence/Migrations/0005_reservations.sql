@@ -241,7 +241,8 @@ begin
 end $$;
 
 -- Pays for a hold. Answers `paid`, `repeated` or `already_paid` with the payment's number, `over`, `stale`, `wrong_price`
--- with what it costs, or `insufficient_points` with the balance.
+-- with what it costs, `insufficient_points` with the balance; or `rebuilt`: the payment began in another epoch of the
+-- performance, and Redis, which is to keep the seats meanwhile, does not know of it any more.
 create function pay_reservation(
     a_performance bigint, a_sequence bigint, a_client text, a_held_at timestamptz, an_expires_at timestamptz,
     an_epoch bigint, some_seats bigint[], a_point bigint, a_key text
@@ -254,6 +255,10 @@ declare
     current_balance bigint := 0;
 begin
     perform share_performances(array[a_performance]);
+    if exists (select from performances where id = a_performance and epoch <> an_epoch) then
+        return query values ('rebuilt', null::bigint);
+        return;
+    end if;
     if exists (select from performances where id = a_performance and price > 0) then
         insert into accounts (client_id) values (a_client) on conflict (client_id) do nothing;
         select balance into current_balance from accounts where client_id = a_client for update;

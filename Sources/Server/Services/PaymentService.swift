@@ -78,9 +78,13 @@ final class PaymentService {
         for isSecond in [false, true] {
             guard seats.verification.isDone else { throw WireError.unavailable }
             switch try await engine.beginPayment(id, by: client) {
-            case .begun(let hold):
+            case .begun(let hold, let epoch):
                 FaultPoint.paymentBegun.reach()
-                return try await commit(hold, point, key, admission, room)
+                return try await commit(hold.begun(in: epoch), point, key, admission, room)
+            case .closing(let hold):
+                // An earlier attempt may have been committed: what is not known is not told as a no.
+                try await close(hold)
+                return try await pastPayment(id, client, key)
             case .notHolder: throw WireError(.forbidden, "the reservation is another client's")
             case .expired: throw Self.expired
             case .sold, .none: return try await pastPayment(id, client, key)
@@ -118,6 +122,9 @@ final class PaymentService {
         case .over:
             await over(hold)
             throw Self.expired
+        case .rebuilt:
+            // Redis' state, in which the payment began, is gone: it has to begin again in the new one.
+            throw WireError.unavailable
         case .stale:
             log(.error, "hold_is_stale", ["reservation": .init(hold.id)])
             await over(hold)
