@@ -19,12 +19,20 @@
  * A place in line is kept by a connection: after each reconnect, and after a reload of the page, the library asks for it
  * again. It remembers the pass of each room until that ran out, was refused, or was left, and sends it with claims.
  *
- * Events are `CustomEvent`s named after the frame's `type`, with the frame as `detail` (`result`, `order`, `sale`, …),
- * and also
+ * Where there are seats:
+ *
+ *     dibs.addEventListener("seats", ({ detail }) => draw(dibs.seats(7), detail));
+ *     dibs.watchSeats(7, { room: "main" });
+ *     const held = await dibs.hold(7, [12, 13]);   // {reservationId, seats, expiresAt, price}; rejects if one is taken
+ *     dibs.addEventListener("reservation", ({ detail }) => console.log(detail.status));
+ *
+ * Events are `CustomEvent`s named after the frame's `type`, with the frame as `detail` (`result`, `order`, `sale`,
+ * `reservation`, …), and also
  * - `connected`     `{client, epoch, offset, recovered}`
  * - `disconnected`  `{code, reason, retryInMs}`; `retryInMs` is null when there will be no further attempt
- * - `error`         `{code, message, fatal, sale?, room?, retryInMs?}`
+ * - `error`         `{code, message, fatal, sale?, room?, performance?, retryInMs?}`
  * - `clock`         `{serverTime, roundTripMs}` after each pong
+ * - `seats`         `{performance, whole, seats}` when seats are others than before: all of them, or those named
  * - `place`         `{room, state, …}` when the place in a room changed: what `place(room)` says; see `places.js`
  *
  * @typedef {number | string} Id
@@ -43,6 +51,7 @@ import { Kept, parsed, subjectOf } from "./kept.js";
 import { OutcomeLog } from "./outcome-log.js";
 import { Places } from "./places.js";
 import { Rooms } from "./rooms.js";
+import { Seats } from "./seats.js";
 
 const DEFAULTS = {
   pauseBaseMs: 500, pauseMaxMs: 20_000, pingEveryMs: 15_000, answerWithinMs: 10_000, random: Math.random,
@@ -84,6 +93,7 @@ export class Dibs extends EventTarget {
   /** @type {Map<number, PendingClaim>} */ #claims = new Map();
   /** @type {Map<string, Id>} */ #watched = new Map();
   /** @type {Rooms} */ #rooms;
+  /** @type {Seats} */ #seats;
   /** Which room a sale has, where that was heard. @type {Map<string, string>} */ #roomOfSale = new Map();
   /** What was missed has been told. */ #isCaughtUp = false;
   #timers = { redial: 0, stable: 0, ping: 0, dead: 0, hole: 0 };
@@ -102,6 +112,13 @@ export class Dibs extends EventTarget {
       nextId: () => this.#nextId++,
       send: (frame) => this.#send(frame),
       changed: (room) => this.#placeChanged(room),
+      failed: (about) => this.#tell("error", { ...about, fatal: false }),
+    });
+    this.#seats = new Seats({
+      random: this.#options.random, answerWithinMs: this.#options.answerWithinMs,
+      nextId: () => this.#nextId++,
+      send: (frame) => this.#send(frame),
+      passFor: (room) => (room === undefined ? undefined : this.place(room).token),
       failed: (about) => this.#tell("error", { ...about, fatal: false }),
     });
   }
@@ -218,6 +235,44 @@ export class Dibs extends EventTarget {
     if (this.#watched.delete(String(sale)) && this.#state === "connected") this.#send({ type: "unwatch", sale });
   }
 
+  /**
+   * Asks for the seats of a performance, also after every reconnect: what they are says `seats(performance)`.
+   * @param {Id} performance
+   * @param {{room?: string}} [options] the performance's waiting room, whose pass is sent with holds
+   */
+  watchSeats(performance, { room } = {}) {
+    this.#seats.watch(performance, room);
+  }
+
+  /** @param {Id} performance */
+  unwatchSeats(performance) {
+    this.#seats.unwatch(performance);
+  }
+
+  /** @param {Id} performance @returns {import("./seat-states.js").SeatStates | null} null if it is not watched */
+  seats(performance) {
+    return this.#seats.of(performance);
+  }
+
+  /**
+   * Holds seats, all of them or none. While that is not decided it keeps asking, over any number of connections. Rejects
+   * with a `DibsError`: `seat_taken` (its `seats` are not free), `duplicate`, `not_admitted`, …
+   * @param {Id} performance
+   * @param {number[]} seats
+   * @param {string} [token] a pass that you got elsewhere; without one, that of the room which `watchSeats` was told
+   * @returns {Promise<import("./seats.js").Held>}
+   */
+  hold(performance, seats, token) {
+    if (this.#state !== "closed") return this.#seats.hold(performance, seats, token);
+    return Promise.reject(new DibsError("closed", "not connected", { undecided: true }));
+  }
+
+  /** A call by REST was refused as `not_admitted` with this pass. @param {string} token */
+  refusePass(token) {
+    const room = this.#rooms.places.drop(token);
+    if (room !== null) this.#placeChanged(room);
+  }
+
   // Connecting
 
   async #dial() {
@@ -285,6 +340,7 @@ export class Dibs extends EventTarget {
     this.#tell("disconnected", { code, reason, retryInMs: null });
     for (const claim of claims) claim.reject(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
     this.#rooms.end(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
+    this.#seats.end(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
   }
 
   #dropSocket() {
@@ -300,6 +356,7 @@ export class Dibs extends EventTarget {
     for (const claim of this.#claims.values()) clearTimeout(claim.timer);
     this.#isCaughtUp = false;
     this.#rooms.pause();
+    this.#seats.pause();
   }
 
   // Frames
@@ -317,6 +374,8 @@ export class Dibs extends EventTarget {
       case "pong": return this.#pong(frame);
       case "error": return this.#failed(frame);
       case "result": return this.#decided(frame);
+      case "seats": return this.#seatsChanged(frame);
+      case "held": return this.#held(frame);
       case "joined": case "rank": case "admitted": case "expired": case "left": return this.#moved(frame);
       default: return this.#deliver(frame);
     }
@@ -331,6 +390,7 @@ export class Dibs extends EventTarget {
     this.#ping();
     for (const sale of this.#watched.values()) this.#send({ type: "watch", sale });
     for (const claim of this.#claims.values()) this.#ask(claim);
+    this.#seats.ready();
     this.#tell("connected", { client, epoch, offset, recovered });
   }
 
@@ -344,8 +404,11 @@ export class Dibs extends EventTarget {
     claim?.resolve(frame);
   }
 
-  #failed({ id, code, message }) {
+  #failed({ id, code, message, seats }) {
     if (this.#rooms.fail({ id, code, message })) return;
+    const asked = this.#seats.fail({ id, code, message, seats });
+    if (asked?.refusedPass !== undefined) this.refusePass(asked.refusedPass);
+    if (asked) return;
     const claim = this.#claims.get(id);
     if (!claim) return this.#tell("error", { code, message, fatal: false });
     if (isUndecided(code)) {
@@ -371,6 +434,7 @@ export class Dibs extends EventTarget {
     const numbered = Number.isInteger(frame.offset);
     if (numbered && !this.#log.accept(frame.offset)) return;
     if (frame.type === "sale" && frame.room) this.#roomOfSale.set(String(frame.sale), String(frame.room));
+    if (frame.type === "reservation" && numbered) this.#learnOfPayment(frame);
     this.#tell(frame.type, frame);
     if (numbered) {
       this.#keepPosition();
@@ -429,9 +493,27 @@ export class Dibs extends EventTarget {
     if (dropped !== null) this.#placeChanged(dropped);
   }
 
+  /** A payment spends the pass of its room. What is told without a number may have been before this pass. */
+  #learnOfPayment({ performance, status }) {
+    const room = this.#seats.roomOf(performance);
+    if (status === "paid" && room !== undefined && this.#rooms.places.use(room)) this.#placeChanged(room);
+  }
+
   #placeChanged(room) {
     this.#kept.set("places", this.#rooms.places.saved);
     this.#tell("place", { room, ...this.place(room) });
+  }
+
+  // Seats
+
+  #seatsChanged(frame) {
+    const news = this.#seats.hear(frame);
+    if (news) this.#tell("seats", { performance: frame.performance, ...news });
+  }
+
+  #held(frame) {
+    this.#deliver(frame);
+    this.#seats.decide(frame);
   }
 
   // Keeping alive
