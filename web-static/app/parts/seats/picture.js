@@ -3,12 +3,14 @@
  * one image with a point a seat; nearer, only seats in sight are drawn. So 100,000 cost no more than what fits the screen.
  */
 import { t } from "../../i18n.js";
+import { KIND } from "./names.js";
 import { paletteOf, pixelsOf, Sprites } from "./paint.js";
 
 /** Below this, or with more in sight than that, a seat is a point. */
 const FAR_PX = 4.5;
 const MOST_DRAWN = 15_000;
 const NUMBERS_PX = 21;
+const MARK_PX = 10;
 const CHANGE_MS = 420;
 /** How much of the room above a section its name may take, in pitches. */
 const HEADROOM = 1.5;
@@ -25,6 +27,7 @@ export class Picture {
   /** @type {Sprites | null} */ #sprites = null;
   /** @type {Map<object, {canvas: OffscreenCanvas, image: ImageData, isStale: boolean}>} by block */ #images = new Map();
   /** @type {Map<number, {from: number, at: number}>} */ #moving = new Map();
+  /** Seats that concern the buyer: to be seen also from afar. @type {Set<number>} */ #marked = new Set();
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
@@ -52,6 +55,8 @@ export class Picture {
   set(seat, kind, isMoving) {
     const before = this.kinds[seat - 1];
     this.kinds[seat - 1] = kind;
+    if (kind >= KIND.chosen) this.#marked.add(seat);
+    else this.#marked.delete(seat);
     const { block } = this.layout.place(seat);
     const image = this.#images.get(block);
     if (image) {
@@ -75,11 +80,12 @@ export class Picture {
     const seen = parts.reduce((sum, part) =>
       sum + (part.toColumn - part.fromColumn + 1) * (part.toRow - part.fromRow + 1), 0);
     const isFar = pitch < FAR_PX || seen > MOST_DRAWN;
-    for (const block of this.layout.blocks) this.#words(block, pitch, left, top, width, height);
     for (const part of parts) {
       if (isFar) this.#drawFar(part.block, pitch, left, top);
       else this.#drawNear(part, pitch, left, top, ratio);
     }
+    for (const block of this.layout.blocks) this.#words(block, pitch, left, top, width, height);
+    if (isFar) this.#marks(pitch, left, top, ratio);
     if (isFar) this.#moving.clear();
     if (this.cursor !== null) this.#ring(this.cursor, pitch, left, top);
     return this.#moving.size > 0;
@@ -161,13 +167,40 @@ export class Picture {
     context.font = `700 ${size}px ${this.#font}`;
     // In a wide section it stays in sight.
     const seen = wide > width ? Math.min(Math.max(width / 2, x), x + wide) : middle;
-    if (HEADROOM * pitch >= size) context.fillText(block.name, seen, y - pitch * 0.45, Math.max(wide + 2 * pitch, 24));
+    const most = Math.max(wide + 2 * pitch, 24);
+    if (HEADROOM * pitch >= size) context.fillText(block.name, seen, y - pitch * 0.45, most);
+    else this.#plate(block.name, middle, y + (block.rows * pitch) / 2, size, wide - 4);
     if (pitch < 10) return;
     context.font = `500 ${Math.min(12, pitch * 0.45).toFixed(1)}px ${this.#font}`;
     context.textBaseline = "middle";
     const inSight = (px) => Math.min(block.rows, Math.max(0, Math.round((px - y) / pitch)));
     for (let row = inSight(-pitch); row < inSight(height + pitch); row += 1) {
       context.fillText(String(row + 1), x - pitch * 0.7, y + (row + 0.5) * pitch);
+    }
+  }
+
+  /** From afar there is no room above a section: its name lies on it, if it fits. */
+  #plate(name, x, y, size, most) {
+    const context = this.#context;
+    const wide = context.measureText(name).width + 12;
+    if (wide > most) return;
+    context.fillStyle = this.#palette.ground;
+    context.beginPath();
+    context.roundRect(x - wide / 2, y - size * 0.85, wide, size * 1.7, 4);
+    context.fill();
+    context.fillStyle = this.#palette.words;
+    context.textBaseline = "middle";
+    context.fillText(name, x, y + 1);
+  }
+
+  #marks(pitch, left, top, ratio) {
+    if (this.#marked.size === 0) return;
+    const size = Math.max(MARK_PX, pitch);
+    const sprites = new Sprites(this.#palette, size, ratio);
+    for (const seat of this.#marked) {
+      const { x, y } = this.layout.place(seat);
+      const kind = this.kinds[seat - 1];
+      sprites.draw(this.#context, kind, left + (x + 0.5) * pitch - size / 2, top + (y + 0.5) * pitch - size / 2);
     }
   }
 
