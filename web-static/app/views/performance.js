@@ -154,7 +154,8 @@ export function show(id) {
     else if (action === "pay") await pay();
     else if (action === "topUp") await openTopUp(now().held ? now().held.price - (points.balance ?? 0) : 0);
     update();
-    content.querySelector("#claim")?.focus({ preventScroll: true });
+    // What had the focus may be gone; but it may have been given to the heading that calls up.
+    if (document.activeElement === document.body) content.querySelector("#claim")?.focus({ preventScroll: true });
   }
 
   async function hold() {

@@ -78,7 +78,8 @@ export function seatMap({ date, label, kindOf, toggle }) {
 
   function readoutWords() {
     const seat = pointed ?? (document.activeElement === port.element ? cursor : null);
-    return seat === null ? t("seats.point") : seatWords(seat);
+    if (seat !== null) return seatWords(seat);
+    return t(matchMedia("(pointer: coarse)").matches ? "seats.tap" : "seats.point");
   }
 
   function seatWords(seat) {

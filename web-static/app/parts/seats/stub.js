@@ -134,6 +134,7 @@ export function seatStub({ date, goal, now, chosen, own, act, giveBack, isSoldOu
   function buttonWords({ action, held }) {
     if (action === "pay") return t("seats.button.pay", { n: held.price });
     if (action === "hold") return t("seats.button.hold", { n: chosen().length });
+    if (action === "join" && isPaid()) return t("seats.button.more");
     if (action === "join" && (place().reason || place().isUsed)) return t("button.joinAgain");
     return t(`seats.button.${action}`);
   }
