@@ -36,7 +36,7 @@
  * - `place`         `{room, state, …}` when the place in a room changed: what `place(room)` says; see `places.js`
  *
  * @typedef {number | string} Id
- * @typedef {{type: "result", sale: Id, outcome: string, ticket?: number, order?: Id, remaining?: number}} Result
+ * @typedef {import("./claims.js").Result} Result
  * @typedef {object} Options
  * @property {import("./kept.js").KeyValueStore | null} [storage] where the position, places in line and undecided keys
  *   are kept over a reload: `sessionStorage` (the default; one position per tab), `localStorage`, or null for none
@@ -46,9 +46,12 @@
  * @property {number} [answerWithinMs] silence after a frame that wants an answer until the connection counts as dead
  * @property {number} [random] for tests: `() => number` in 0..<1
  */
-import { DibsError, isUndecided, pauseAfter } from "./dibs-error.js";
+import { Claims } from "./claims.js";
+import { CloseCode, mayReconnect } from "./close-codes.js";
+import { DibsError } from "./dibs-error.js";
 import { Kept, parsed, subjectOf } from "./kept.js";
 import { OutcomeLog } from "./outcome-log.js";
+import { PageLife } from "./page-life.js";
 import { Places } from "./places.js";
 import { Rooms } from "./rooms.js";
 import { Seats } from "./seats.js";
@@ -61,15 +64,7 @@ const STABLE_AFTER_MS = 10_000;
 /** How long an earlier outcome may lag behind a later one before it is asked for again. */
 const HOLE_PATIENCE_MS = 2_000;
 
-export const CloseCode = { done: 1000, tooBig: 1009, noPong: 4012, rateLimited: 4029 };
-
-export { DibsError };
-
-/** @param {number} code @returns {boolean} whether the contract lets a client come back after this close code */
-export function mayReconnect(code) {
-  if (code === CloseCode.done || code === CloseCode.tooBig) return false;
-  return code < 4500 || code > 4999;
-}
+export { CloseCode, DibsError, mayReconnect };
 
 /**
  * @param {string | URL} url of the server's `/ws`
@@ -90,13 +85,16 @@ export class Dibs extends EventTarget {
   #state = "closed";
   #attempt = 0;
   #nextId = 1;
-  /** @type {Map<number, PendingClaim>} */ #claims = new Map();
+  /** @type {Claims} */ #claims;
   /** @type {Map<string, Id>} */ #watched = new Map();
   /** @type {Rooms} */ #rooms;
   /** @type {Seats} */ #seats;
   /** Which room a sale has, where that was heard. @type {Map<string, string>} */ #roomOfSale = new Map();
   /** What was missed has been told. */ #isCaughtUp = false;
   #timers = { redial: 0, stable: 0, ping: 0, dead: 0, hole: 0 };
+  #pageLife = new PageLife({
+    online: () => this.#hurry(), putAside: () => this.#putAside(), takenUp: () => this.#hurry(),
+  });
   #pingSentAt = 0;
   #dials = 0;
   #askedForHole = false;
@@ -107,20 +105,18 @@ export class Dibs extends EventTarget {
     this.#tokenProvider = tokenProvider;
     this.#options = { ...DEFAULTS, ...options };
     this.#kept = new Kept(options.storage);
-    this.#rooms = new Rooms({
+    const asking = {
       random: this.#options.random, answerWithinMs: this.#options.answerWithinMs,
       nextId: () => this.#nextId++,
       send: (frame) => this.#send(frame),
-      changed: (room) => this.#placeChanged(room),
       failed: (about) => this.#tell("error", { ...about, fatal: false }),
+    };
+    this.#claims = new Claims({
+      ...asking, keyFor: (sale) => this.#kept.keyFor(sale),
+      passFor: (sale) => this.#passOf(this.#roomOfSale.get(String(sale))),
     });
-    this.#seats = new Seats({
-      random: this.#options.random, answerWithinMs: this.#options.answerWithinMs,
-      nextId: () => this.#nextId++,
-      send: (frame) => this.#send(frame),
-      passFor: (room) => (room === undefined ? undefined : this.place(room).token),
-      failed: (about) => this.#tell("error", { ...about, fatal: false }),
-    });
+    this.#rooms = new Rooms({ ...asking, changed: (room) => this.#placeChanged(room) });
+    this.#seats = new Seats({ ...asking, passFor: (room) => this.#passOf(room) });
   }
 
   /** @returns {"connecting" | "connected" | "waiting" | "closed"} */
@@ -130,7 +126,7 @@ export class Dibs extends EventTarget {
 
   open() {
     if (this.#state !== "closed") return;
-    for (const [name, listener] of this.#listeners) globalThis.addEventListener?.(name, listener);
+    this.#pageLife.follow();
     this.#dial();
   }
 
@@ -140,27 +136,17 @@ export class Dibs extends EventTarget {
   }
 
   /** Reconnects at once if a pause is running, or checks that the connection still lives. */
-  #hurry = () => {
+  #hurry() {
     if (this.#state === "waiting") this.#dial();
     else if (this.#state === "connected") this.#ping();
-  };
+  }
 
-  /**
-   * Browsers keep a page that one has left, with its connection, in case that one goes back to it. Nobody looks at it
-   * meanwhile, so it must not hold a place in line for longer than a closed one.
-   */
-  #putAside = ({ persisted }) => {
-    if (!persisted || this.#state === "closed") return;
+  #putAside() {
+    if (this.#state === "closed") return;
     this.#clearTimers();
     this.#state = "waiting";
     this.#dropSocket();
-  };
-
-  #takenUp = ({ persisted }) => {
-    if (persisted && this.#state === "waiting") this.#dial();
-  };
-
-  #listeners = [["online", this.#hurry], ["pagehide", this.#putAside], ["pageshow", this.#takenUp]];
+  }
 
   /**
    * Claims one. Resolves with the server's decision, `accepted` or a refusal such as `sold_out`; while there is none
@@ -175,22 +161,13 @@ export class Dibs extends EventTarget {
    * @returns {Promise<Result>}
    */
   claim(sale, { key, token, room, signal } = {}) {
-    return new Promise((resolve, reject) => {
-      if (this.#state === "closed") return reject(new DibsError("closed", "not connected", { undecided: true }));
-      if (room) this.#roomOfSale.set(String(sale), String(room));
-      const claim = { id: this.#nextId++, sale, key, token, resolve, reject, tries: 0, timer: 0 };
-      this.#claims.set(claim.id, claim);
-      signal?.addEventListener("abort", () => {
-        if (this.#forget(claim)) reject(new DibsError("aborted", "aborted", { undecided: true }));
-      });
-      if (this.#state === "connected") this.#ask(claim);
-    });
+    if (room) this.#roomOfSale.set(String(sale), String(room));
+    return this.#unlessClosed(() => this.#claims.claim(sale, { key, token, signal }));
   }
 
   /** @param {Id} sale @returns {boolean} whether a claim is out, here or from before a reload, with no decision yet */
   isUndecided(sale) {
-    for (const claim of this.#claims.values()) if (String(claim.sale) === String(sale)) return true;
-    return this.#kept.hasKey(sale);
+    return this.#claims.has(sale) || this.#kept.hasKey(sale);
   }
 
   /** Forgets the kept key of a sale: its claim is known, by other means, to have been decided. @param {Id} sale */
@@ -205,12 +182,12 @@ export class Dibs extends EventTarget {
    * @returns {Promise<object>}
    */
   join(room) {
-    return this.#askRoom("join", room);
+    return this.#unlessClosed(() => this.#rooms.ask("join", String(room)));
   }
 
   /** Leaves the line, or gives the pass back. @param {string} room @returns {Promise<object>} the `left` frame */
   leave(room) {
-    return this.#askRoom("leave", room);
+    return this.#unlessClosed(() => this.#rooms.ask("leave", String(room)));
   }
 
   /** @param {string} room @returns {import("./places.js").Place} where this client stands */
@@ -218,8 +195,8 @@ export class Dibs extends EventTarget {
     return this.#rooms.places.of(String(room));
   }
 
-  #askRoom(type, room) {
-    if (this.#state !== "closed") return this.#rooms.ask(type, String(room));
+  #unlessClosed(ask) {
+    if (this.#state !== "closed") return ask();
     return Promise.reject(new DibsError("closed", "not connected", { undecided: true }));
   }
 
@@ -263,8 +240,7 @@ export class Dibs extends EventTarget {
    * @returns {Promise<import("./seats.js").Held>}
    */
   hold(performance, seats, token) {
-    if (this.#state !== "closed") return this.#seats.hold(performance, seats, token);
-    return Promise.reject(new DibsError("closed", "not connected", { undecided: true }));
+    return this.#unlessClosed(() => this.#seats.hold(performance, seats, token));
   }
 
   /** A call by REST was refused as `not_admitted` with this pass. @param {string} token */
@@ -332,15 +308,15 @@ export class Dibs extends EventTarget {
     if (this.#state === "closed") return;
     this.#clearTimers();
     this.#state = "closed";
-    for (const [name, listener] of this.#listeners) globalThis.removeEventListener?.(name, listener);
+    this.#pageLife.stop();
     this.#dropSocket();
-    const claims = [...this.#claims.values()];
-    for (const claim of claims) this.#forget(claim);
+    const undecided = new DibsError(error?.code ?? "closed", reason, { undecided: true });
+    const rejectClaims = this.#claims.end(undecided);
     if (error) this.#tell("error", { code: error.code, message: error.message, fatal: true });
     this.#tell("disconnected", { code, reason, retryInMs: null });
-    for (const claim of claims) claim.reject(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
-    this.#rooms.end(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
-    this.#seats.end(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
+    rejectClaims();
+    this.#rooms.end(undecided);
+    this.#seats.end(undecided);
   }
 
   #dropSocket() {
@@ -353,8 +329,8 @@ export class Dibs extends EventTarget {
 
   #clearTimers() {
     for (const name of Object.keys(this.#timers)) clearTimeout(this.#timers[name]);
-    for (const claim of this.#claims.values()) clearTimeout(claim.timer);
     this.#isCaughtUp = false;
+    this.#claims.pause();
     this.#rooms.pause();
     this.#seats.pause();
   }
@@ -389,15 +365,14 @@ export class Dibs extends EventTarget {
     this.#expectSilence();
     this.#ping();
     for (const sale of this.#watched.values()) this.#send({ type: "watch", sale });
-    for (const claim of this.#claims.values()) this.#ask(claim);
+    this.#claims.ready();
     this.#seats.ready();
     this.#tell("connected", { client, epoch, offset, recovered });
   }
 
   /** The direct answer settles its claim even when its outcome was already told by a push or a replay. */
   #decided(frame) {
-    const claim = this.#claims.get(frame.id);
-    if (claim) this.#forget(claim);
+    const claim = this.#claims.take(frame);
     if (claim || frame.outcome === "accepted") this.settle(frame.sale);
     this.#learnOfPass(frame, claim?.sent);
     this.#deliver(frame);
@@ -409,15 +384,9 @@ export class Dibs extends EventTarget {
     const asked = this.#seats.fail({ id, code, message, seats });
     if (asked?.refusedPass !== undefined) this.refusePass(asked.refusedPass);
     if (asked) return;
-    const claim = this.#claims.get(id);
-    if (!claim) return this.#tell("error", { code, message, fatal: false });
-    if (isUndecided(code)) {
-      const retryInMs = pauseAfter(claim.tries, this.#options.random);
-      clearTimeout(claim.timer);
-      claim.timer = setTimeout(() => this.#ask(claim), retryInMs);
-      return this.#tell("error", { code, message, fatal: false, sale: claim.sale, retryInMs });
-    }
-    this.#forget(claim);
+    if (!this.#claims.isOne(id)) return this.#tell("error", { code, message, fatal: false });
+    const claim = this.#claims.fail({ id, code, message });
+    if (!claim) return;
     this.settle(claim.sale);
     this.#tell("error", { code, message, fatal: false, sale: claim.sale });
     claim.reject(new DibsError(code, message));
@@ -461,27 +430,9 @@ export class Dibs extends EventTarget {
     }, HOLE_PATIENCE_MS);
   }
 
-  // Claims
-
-  #ask(claim) {
-    if (this.#state !== "connected" || !this.#claims.has(claim.id)) return;
-    clearTimeout(claim.timer);
-    claim.tries += 1;
-    claim.key ??= this.#kept.keyFor(claim.sale);
-    claim.timer = setTimeout(() => this.#ask(claim), this.#options.answerWithinMs * 2);
-    claim.sent = claim.token ?? this.#passFor(claim.sale);
-    this.#send({ type: "claim", id: claim.id, sale: claim.sale, key: claim.key, token: claim.sent });
-  }
-
-  #forget(claim) {
-    clearTimeout(claim.timer);
-    return this.#claims.delete(claim.id);
-  }
-
   // Waiting rooms
 
-  #passFor(sale) {
-    const room = this.#roomOfSale.get(String(sale));
+  #passOf(room) {
     return room === undefined ? undefined : this.place(room).token;
   }
 
@@ -562,8 +513,3 @@ export class Dibs extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
-
-/**
- * @typedef {{id: number, sale: Id, key?: string, token?: string, sent?: string, tries: number, timer: any,
- *            resolve: (result: Result) => void, reject: (error: DibsError) => void}} PendingClaim
- */
