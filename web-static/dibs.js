@@ -37,18 +37,12 @@
  *
  * @typedef {number | string} Id
  * @typedef {import("./claims.js").Result} Result
- * @typedef {object} Options
- * @property {import("./kept.js").KeyValueStore | null} [storage] where the position, places in line and undecided keys
- *   are kept over a reload: `sessionStorage` (the default; one position per tab), `localStorage`, or null for none
- * @property {number} [pauseBaseMs] upper bound of the first random pause before reconnecting, doubled each time
- * @property {number} [pauseMaxMs]
- * @property {number} [pingEveryMs] silence after which a ping is sent
- * @property {number} [answerWithinMs] silence after a frame that wants an answer until the connection counts as dead
- * @property {number} [random] for tests: `() => number` in 0..<1
+ * @typedef {import("./dibs-options.js").Options} Options
  */
 import { Claims } from "./claims.js";
 import { CloseCode, mayReconnect } from "./close-codes.js";
 import { DibsError } from "./dibs-error.js";
+import { DEFAULTS } from "./dibs-options.js";
 import { Kept, parsed, subjectOf } from "./kept.js";
 import { OutcomeLog } from "./outcome-log.js";
 import { PageLife } from "./page-life.js";
@@ -56,9 +50,6 @@ import { Places } from "./places.js";
 import { Rooms } from "./rooms.js";
 import { Seats } from "./seats.js";
 
-const DEFAULTS = {
-  pauseBaseMs: 500, pauseMaxMs: 20_000, pingEveryMs: 15_000, answerWithinMs: 10_000, random: Math.random,
-};
 /** A connection that lived this long was a good one: the next pause is short again. */
 const STABLE_AFTER_MS = 10_000;
 /** How long an earlier outcome may lag behind a later one before it is asked for again. */

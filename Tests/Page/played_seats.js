@@ -136,6 +136,13 @@ if (location.protocol.startsWith("http")) {
       keep();
       return respond(200, "SUCCESS");
     }],
+    ["POST", /^api\/concerts(\/[^/]+\/dates)?$/, (_, body) => {
+      asked.push({ type: "made", ...body });
+      if (body.seats === 0) return refuse(422, "invalid", { message: "seats must be 1 to 100,000" });
+      return respond(201, { concertId: 9, concertDetailId: 9 });
+    }],
+    ["GET", /^api\/audit$/, () => respond(200, { drift: 0, sales: [], performances: [{ performance,
+      quantity: state.letters.length, free: count("f"), held: count("h"), sold: count("s"), drift: 0 }] })],
     ["POST", /^api\/payment$/, (_, body, headers) => pay(body, headers)],
   ];
   const fetched = window.fetch;

@@ -8,7 +8,7 @@ from harness import test
 
 CONTRAST = (pathlib.Path(__file__).parent / "contrast.js").read_text()
 VIEWS = ["", "#/sale/{id}", "#/admin", "#/admin/register", "#/admin/sale/{id}", "#/admin/statistics", "#/admin/failed",
-         "#/admin/audit", "#/admin/points", "#/admin/rooms", "#/admin/room/main", "#/rush"]
+         "#/admin/audit", "#/admin/points", "#/admin/rooms", "#/admin/room/main", "#/admin/concerts", "#/rush", "#/mine"]
 
 PLAYED_ROOM = (pathlib.Path(__file__).parent / "played_room.js").read_text()
 DRAW = {"room": "main", "ordering": "random", "seedSha256": "9f86d081884c7d65" * 4, "seed": "00ff00ff00ff00ff" * 4,

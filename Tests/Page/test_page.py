@@ -3,6 +3,7 @@
 import sys
 
 import buyer_tests  # noqa: F401 (importing a module registers its tests)
+import concert_tests  # noqa: F401
 import library_tests  # noqa: F401
 import line_tests  # noqa: F401
 import operator_tests  # noqa: F401

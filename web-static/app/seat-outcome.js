@@ -17,6 +17,7 @@ import { isLive, timeLeft } from "./stores/reservations.js";
 
 /** For how long it is said that a hold ran out. */
 const NEWS_MS = 10 * 60_000;
+const IN_LINE = new Set(["waiting", "joining", "leaving"]);
 
 /**
  * @param {object} known
@@ -57,7 +58,7 @@ function undecided({ obstacle }, action) {
 function toPay({ place, points, refusal }, held, isIn) {
   const values = { n: held.seatIds.length, price: held.price, points: points ?? 0, code: refusal?.code ?? "" };
   if (timeLeft(held) <= 0) return { tone: "quiet", headline: "seats.ending", action: "none", values };
-  if (["waiting", "joining", "leaving"].includes(place.state)) {
+  if (IN_LINE.has(place.state)) {
     return { tone: "unknown", headline: "seats.heldInLine", action: "line", values };
   }
   if (!isIn) return { tone: "bad", headline: "seats.heldOut", detail: "seats.heldOutDetail", action: "join", values };
@@ -73,14 +74,16 @@ function toPay({ place, points, refusal }, held, isIn) {
 function inside({ chosen, date, left }) {
   const values = { n: chosen, price: chosen * date.price };
   if (left <= 0) return { tone: "quiet", headline: "seats.soldOut", action: "choose", values };
-  if (chosen === 0) return { tone: "turn", headline: "seats.choose", detail: "line.turnAfter", action: "choose", values };
+  if (chosen === 0) {
+    return { tone: "turn", headline: "seats.choose", detail: "line.turnAfter", action: "choose", values };
+  }
   return { tone: "turn", headline: "seats.chosen", detail: "seats.chosenDetail", action: "hold", values };
 }
 
 function outside({ place, reservations, date, left }) {
   const own = reservations.filter(isLive).reduce((sum, { seatIds }) => sum + seatIds.length, 0);
   const isFull = date.perClientLimit > 0 && own >= date.perClientLimit;
-  if (["waiting", "joining", "leaving"].includes(place.state)) return { tone: "quiet", headline: "line.isIn", action: "line" };
+  if (IN_LINE.has(place.state)) return { tone: "quiet", headline: "line.isIn", action: "line" };
   const action = isFull ? "none" : "join";
   if (own > 0) {
     return { tone: "good", headline: "seats.paid", detail: "seats.paidDetail", action, values: { n: own } };
@@ -88,7 +91,8 @@ function outside({ place, reservations, date, left }) {
   const reason = place.isUsed ? "spent" : place.reason;
   if (reason && reason !== "spent") {
     const tone = reason === "left" ? "quiet" : "bad";
-    return { tone, headline: `line.out.${reason}`, detail: `line.outDetail.${reason}`, action, values: { code: reason } };
+    const values = { code: reason };
+    return { tone, headline: `line.out.${reason}`, detail: `line.outDetail.${reason}`, action, values };
   }
   if (left <= 0) return { tone: "quiet", headline: "seats.soldOut", action };
   return { tone: "quiet", headline: "seats.before", detail: "seats.beforeDetail", action };
@@ -98,8 +102,10 @@ function outside({ place, reservations, date, left }) {
 function news({ refusal }, [newest]) {
   if (refusal) {
     const detail = refusal.seats ? "seats.takenDetail" : undefined;
-    return { tone: "bad", headline: `refusal.${refusal.code}`, detail, values: { code: refusal.code, seats: refusal.seats } };
+    const { code, seats } = refusal;
+    return { tone: "bad", headline: `refusal.${code}`, detail, values: { code, seats } };
   }
   if (!newest || newest.status !== "expired" || timeLeft(newest) < -NEWS_MS) return {};
-  return { tone: "bad", headline: "seats.expired", detail: "seats.expiredDetail", values: { n: newest.seatIds.length } };
+  const values = { n: newest.seatIds.length };
+  return { tone: "bad", headline: "seats.expired", detail: "seats.expiredDetail", values };
 }

@@ -1,6 +1,6 @@
 /** Concerts and their dates as lines of a list, on tickets from rolls of their own. */
 import { h } from "../dom.js";
-import { dateTime, number, t } from "../i18n.js";
+import { number, occasion, t } from "../i18n.js";
 import { hasBegun } from "../stores/concerts.js";
 import { rollOf } from "./ticket.js";
 
@@ -16,11 +16,14 @@ export function concertLine(concert) {
   });
 }
 
-/** @param {import("../stores/concerts.js").Concert} concert @param {() => import("../stores/concerts.js").Performance} date */
+/**
+ * @param {import("../stores/concerts.js").Concert} concert
+ * @param {() => import("../stores/concerts.js").Performance} date
+ */
 export function dateLine(concert, date) {
   return ticketLine({
     href: () => dateHref(date()), roll: concert.concertId, isSpent: () => hasBegun(date()),
-    name: () => dateTime(date().startsAt),
+    name: () => occasion(date().startsAt),
     facts: () => [t("sale.points", { n: date().price }), sectionWords(date())].filter(Boolean).join(" · "),
     figure: () => number(date().remaining), words: () => t("concert.ofFree", { n: date().seats }),
   });
@@ -40,7 +43,7 @@ function ticketLine({ href, roll, isSpent, name, facts, figure, words }) {
 function concertFacts({ dates }) {
   if (dates.length === 0) return t("concert.noDates");
   const next = dates.find((date) => !hasBegun(date)) ?? dates.at(-1);
-  const words = [dateTime(next.startsAt)];
+  const words = [occasion(next.startsAt)];
   if (dates.length > 1) words.push(t("concert.dates", { n: dates.length }));
   const cheapest = Math.min(...dates.map(({ price }) => price));
   const isSame = dates.every(({ price }) => price === cheapest);

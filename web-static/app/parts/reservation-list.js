@@ -1,6 +1,6 @@
 /** Reservations, each with how long it is held, and with the ways to pay it, to give it back, and to cancel it. */
 import { each, h } from "../dom.js";
-import { countdown, dateTime, t } from "../i18n.js";
+import { countdown, occasion, t } from "../i18n.js";
 import { concerts } from "../stores/concerts.js";
 import { line } from "../stores/line.js";
 import { points } from "../stores/points.js";
@@ -12,6 +12,9 @@ import { problemWords } from "./problem.js";
 import { seatNames } from "./seats/names.js";
 import { rollOf } from "./ticket.js";
 import { openTopUp } from "./top-up.js";
+
+/** The marks that sales have for what is like it. */
+const MARKS = { paid: "open", held: "scheduled" };
 
 export function reservationList() {
   const list = h("ul", { class: "reservations" });
@@ -30,22 +33,25 @@ function row(one) {
   return h("li", { class: "reservation", "data-roll": rollOf(`concert-${one().concertId}`),
     "data-spent": () => !isLive(one()), "data-status": () => one().status, "data-reservation": one().reservationId },
   h("div", { class: "reservation__body" },
-    h("p", { class: "status", "data-status": () => ({ paid: "open", held: "scheduled" })[one().status] ?? "closed" }, statusWords),
+    h("p", { class: "status", "data-status": () => MARKS[one().status] ?? "closed" }, statusWords),
     h("h2", { class: "reservation__name" }, h("a", { href: () => dateHref(one()) }, () => one().concertName)),
-    h("p", {}, () => dateTime(one().startsAt)),
+    h("p", {}, () => occasion(one().startsAt)),
     h("p", { class: "reservation__seats" }, () => seatNames(known()?.date, one().seatIds).join(" · ")),
     h("p", { class: "reservation__note", role: "status", hidden: () => noteWords() === "" }, () => noteWords())),
   h("div", { class: "reservation__side" },
-    h("p", { class: "ticket__figure", role: "timer", hidden: () => !isHeld() }, () => (isHeld() ? countdown(timeLeft(one())) : "")),
+    h("p", { class: "ticket__figure", role: "timer", hidden: () => !isHeld() },
+      () => (isHeld() ? countdown(timeLeft(one())) : "")),
     h("p", {}, () => t("sale.points", { n: one().price })),
-    h("button", { type: "button", class: "primary", "data-action": "pay", hidden: () => !isHeld() || !isIn() || isShort(),
-      "aria-disabled": () => (isPaying() ? "true" : null), onclick: pay },
-    () => t(isPaying() ? "seats.button.paying" : "reservation.pay")),
-    h("button", { type: "button", class: "primary", "data-action": "topUp", hidden: () => !isHeld() || !isIn() || !isShort(),
+    h("button", { type: "button", class: "primary", "data-action": "pay",
+      hidden: () => !isHeld() || !isIn() || isShort(), "aria-disabled": () => (isPaying() ? "true" : null),
+      onclick: pay }, () => t(isPaying() ? "seats.button.paying" : "reservation.pay")),
+    h("button", { type: "button", class: "primary", "data-action": "topUp",
+      hidden: () => !isHeld() || !isIn() || !isShort(),
       onclick: () => openTopUp(one().price - points.balance) }, () => t("topUp.open")),
     h("a", { class: "primary", href: () => dateHref(one()), hidden: () => !isHeld() || isIn() },
       () => t("reservation.toPay")),
-    h("button", { type: "button", class: "secondary", "data-action": "cancel", hidden: () => !(isHeld() || one().status === "paid"),
+    h("button", { type: "button", class: "secondary", "data-action": "cancel",
+      hidden: () => !(isHeld() || one().status === "paid"),
       onclick: cancel }, () => t(one().status === "paid" ? "reservation.cancel" : "seats.giveBack"))));
 
   function statusWords() {

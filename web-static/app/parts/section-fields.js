@@ -7,8 +7,8 @@ const MOST_SECTIONS = 200;
 
 /**
  * @returns {{fields: import("./field.js").Field[], element: HTMLElement,
- *            read: () => number | {sections: import("../stores/concerts.js").Section[]} | undefined}} read: as the contract
- *   wants `seats`
+ *            read: () => number | {sections: import("../stores/concerts.js").Section[]} | undefined}} read: what the
+ *   contract calls `seats`
  */
 export function sectionFields() {
   let isBySections = false;
@@ -42,25 +42,30 @@ export function sectionFields() {
     };
     const item = h("li", { class: "field" }, section.name, section.rows, h("span", { "aria-hidden": "true" }, "×"),
       section.seatsPerRow,
-      h("button", { type: "button", class: "quiet", "aria-label": () => t("date.dropSection", { name: section.name.value }),
-        onclick: () => {
-          sections.splice(sections.indexOf(section), 1);
-          item.remove();
-          refresh(element);
-        } }, "×"));
+      h("button", { type: "button", class: "quiet", onclick: () => drop(section, item),
+        "aria-label": () => t("date.dropSection", { name: section.name.value }) }, "×"));
     sections.push(section);
     list.append(item);
     refresh(element);
     if (isAsked) section.name.focus();
   }
 
+  function drop(section, item) {
+    sections.splice(sections.indexOf(section), 1);
+    item.remove();
+    refresh(element);
+    element.querySelector("#add-section").focus();
+  }
+
   function total() {
-    return sections.reduce((sum, { rows, seatsPerRow }) => sum + (Number(rows.value) * Number(seatsPerRow.value) || 0), 0);
+    const size = ({ rows, seatsPerRow }) => Number(rows.value) * Number(seatsPerRow.value) || 0;
+    return sections.reduce((sum, section) => sum + size(section), 0);
   }
 
   add(false);
   return {
-    fields: [seats],
+    // It has its place in `element`, and is a field of the form only for what is wrong with it.
+    fields: [{ ...seats, element: null }],
     element,
     read() {
       if (!isBySections) return seats.input.value === "" ? undefined : Number(seats.input.value);

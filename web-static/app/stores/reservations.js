@@ -24,7 +24,7 @@ import { points } from "./points.js";
 import { session } from "./session.js";
 
 /** Where a payment is not decided, it is asked again, with the same key: it is charged once. */
-const PAUSES_MS = [500, 1_000, 2_000, 4_000];
+const PAUSES_MS = [1_000, 1_500, 2_500, 4_000];
 
 class Reservations extends Signal {
   /** @type {Reservation[]} Newest first. */ all = [];
@@ -97,8 +97,8 @@ class Reservations extends Signal {
     if (this.#userId !== userId) return;
     this.#put({
       reservationId: String(held.reservationId), concertDetailId: date.concertDetailId, concertId: concert.concertId,
-      concertName: concert.name, startsAt: date.startsAt, seatIds: held.seats ?? seats, price: held.price, status: "held",
-      heldAt: new Date(clock.now()).toISOString(), expiresAt: held.expiresAt, paidAt: null, endedAt: null,
+      concertName: concert.name, startsAt: date.startsAt, seatIds: held.seats ?? seats, price: held.price,
+      status: "held", heldAt: new Date(clock.now()).toISOString(), expiresAt: held.expiresAt, paidAt: null, endedAt: null,
       paymentId: null, refunded: false,
     });
   }
@@ -189,7 +189,8 @@ export function isLive({ status }) {
   return status === "held" || status === "paid";
 }
 
-const pause = (least, usual) => new Promise((resolve) => setTimeout(resolve, Math.max(usual, least > 1_000 ? least : 0)));
+/** The server's wish counts where it is longer than usual. */
+const pause = (wanted, usual) => new Promise((resolve) => setTimeout(resolve, Math.max(wanted, usual)));
 
 function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,6 +1,6 @@
 /** One date of a concert: its seats, live, and beside them what the buyer has of them. */
 import { h, refresh } from "../dom.js";
-import { dateTime, number, t } from "../i18n.js";
+import { number, occasion, t } from "../i18n.js";
 import { announce } from "../parts/announce.js";
 import { confirmed } from "../parts/dialogs.js";
 import { problemWords } from "../parts/problem.js";
@@ -75,7 +75,7 @@ export function show(id) {
       h("article", { class: "ticket ticket--head", "aria-labelledby": "performance-name" },
         h("div", { class: "ticket__body" }, name,
           h("dl", { class: "facts" },
-            fact("performance.startsAt", () => dateTime(date().startsAt)),
+            fact("performance.startsAt", () => occasion(date().startsAt)),
             fact("performance.price", () => t("sale.points", { n: date().price })),
             fact("sale.limit", () => number(date().perClientLimit), () => !(date().perClientLimit > 0)),
             fact("performance.hold", () => t("performance.holdFor", { n: Math.round(date().holdSeconds / 60) }),
@@ -85,8 +85,9 @@ export function show(id) {
             h("p", { class: "left__words" }, () => t("performance.ofFree", { n: date().seats })),
             h("div", { class: "roll", "aria-hidden": "true" }, h("span", { class: "roll__left", "--share": share }))))),
       h("div", { class: "performance__map" }, map.element),
-      h("div", { class: "performance__stub ticket" }, seatStub({ date, goal, now, chosen: () => [...chosen], own: mine, act,
-        giveBack, isSoldOut: () => remaining() === 0 })));
+      h("div", { class: "performance__stub ticket" }, seatStub({
+        date, goal, now, chosen: () => [...chosen], own: mine, act, giveBack, isSoldOut: () => remaining() === 0,
+      })));
     if (document.activeElement === placeholder) name.focus({ preventScroll: true });
     placeholder.remove();
     seats.watch(id, date().room);
@@ -191,7 +192,8 @@ export function show(id) {
   async function giveBack() {
     const { held } = now();
     const isSure = await confirmed({
-      title: t("seats.giveBackTitle", { n: held.seatIds.length }), body: t("seats.giveBackBody"), action: t("seats.giveBack"),
+      title: t("seats.giveBackTitle", { n: held.seatIds.length }), body: t("seats.giveBackBody"),
+      action: t("seats.giveBack"),
     });
     if (!isSure) return;
     await reservations.release(held).catch((error) => announce(problemWords(error), { isProblem: true }));
@@ -215,7 +217,7 @@ export function show(id) {
   function callUp() {
     const turn = element.querySelector("#turn");
     if (!turn || turn.hidden) return;
-    const isBusy = document.querySelector("dialog[open]") || element.querySelector(".seats")?.contains(document.activeElement);
+    const isBusy = document.querySelector("dialog[open]") || map.element.contains(document.activeElement);
     if (isBusy) return announce(t("line.turn"));
     turn.focus({ preventScroll: true });
   }
@@ -239,7 +241,8 @@ export function show(id) {
   }
 
   const onError = ({ detail }) => {
-    if (String(detail.performance) === String(id) && isHolding && detail.retryInMs !== undefined) obstacle = detail.code;
+    const isOurs = String(detail.performance) === String(id) && detail.retryInMs !== undefined;
+    if (isOurs && isHolding) obstacle = detail.code;
     update();
   };
   live.frames.addEventListener("error", onError);

@@ -18,14 +18,18 @@ export function show() {
   const isIn = () => session.user !== null;
   const element = h("section", { class: "column column--wide" },
     h("h1", {}, () => t("mine.seats")),
-    h("p", { class: "notice", role: "status", hidden: () => !problem || !isIn() }, () => problem && problemWords(problem)),
+    h("p", { class: "notice", role: "status", hidden: () => !problem || !isIn() },
+      () => problem && problemWords(problem)),
     h("div", { hidden: isIn },
       h("p", { class: "lead" }, () => t("mine.signIn")),
-      h("p", {}, h("button", { type: "button", class: "primary", onclick: () => openSignIn() }, () => t("account.signIn")))),
+      h("p", {}, h("button", { type: "button", class: "primary", onclick: () => openSignIn() },
+        () => t("account.signIn")))),
     h("div", { class: "purse", hidden: () => !isIn() },
       h("p", {}, h("span", { class: "eyebrow" }, () => t("mine.points")),
-        h("strong", { class: "purse__figure", id: "balance" }, () => (points.balance === null ? "…" : number(points.balance)))),
-      h("button", { type: "button", class: "secondary", id: "top-up", onclick: () => openTopUp() }, () => t("topUp.open")),
+        h("strong", { class: "purse__figure", id: "balance" },
+          () => (points.balance === null ? "…" : number(points.balance)))),
+      h("button", { type: "button", class: "secondary", id: "top-up", onclick: () => openTopUp() },
+        () => t("topUp.open")),
       h("p", { class: "purse__id" }, () => t("mine.client", { userId: String(session.user?.userId ?? "") }))),
     h("p", { class: "empty", hidden: () => !isIn() || !reservations.isLoaded || reservations.all.length > 0 },
       () => t("mine.noSeats")),
@@ -42,7 +46,8 @@ export function show() {
   async function load() {
     problem = null;
     if (isIn()) {
-      await Promise.all([reservations.load(), points.load(), concerts.loadAll()]).catch((error) => { problem = error; });
+      const asked = [reservations.load(), points.load(), concerts.loadAll()];
+      await Promise.all(asked).catch((error) => { problem = error; });
     }
     update();
   }

@@ -17,6 +17,8 @@ const NEAR_PX = 30;
 const LEGEND = ["free", "held", "sold", "chosen", "mine", "paid"];
 const LEGEND_PX = 20;
 const PAGE_ROWS = 10;
+/** How much larger at once. */
+const STEP = 1.6;
 
 let made = 0;
 
@@ -47,8 +49,8 @@ export function seatMap({ date, label, kindOf, toggle }) {
   const never = () => false;
   const tools = h("div", { class: "seats__tools" },
     h("button", { type: "button", class: "quiet", "data-tool": "next", onclick: nextFree }, () => t("seats.nextFree")),
-    button("seats.smaller", "−", () => zoom(1 / 1.6), () => port.isFitted),
-    button("seats.larger", "+", () => zoom(1.6), () => port.isLargest),
+    button("seats.smaller", "−", () => zoom(1 / STEP), () => port.isFitted),
+    button("seats.larger", "+", () => zoom(STEP), () => port.isLargest),
     button("seats.whole", "⤢", () => port.fit(), never));
   const readout = h("p", { class: "seats__readout", "aria-hidden": "true" }, readoutWords);
   const swatches = LEGEND.map((kind) => [kind, h("canvas", { "aria-hidden": "true" })]);
@@ -165,8 +167,8 @@ export function seatMap({ date, label, kindOf, toggle }) {
       PageUp: () => far(-1), PageDown: () => far(1),
     };
     const acts = {
-      " ": () => act(cursor), Enter: () => act(cursor), "+": () => zoom(1.6), "=": () => zoom(1.6), "-": () => zoom(1 / 1.6),
-      0: () => port.fit(), n: nextFree,
+      " ": () => act(cursor), Enter: () => act(cursor), n: nextFree,
+      "+": () => zoom(STEP), "=": () => zoom(STEP), "-": () => zoom(1 / STEP), 0: () => port.fit(),
     };
     const isPlain = !event.ctrlKey || event.key === "Home" || event.key === "End";
     if (!isPlain || !(event.key in goals || event.key in acts)) return;

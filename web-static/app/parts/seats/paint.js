@@ -9,8 +9,8 @@ const SHARE = 0.84;
 /** From this size on a seat is large enough for more than a shape. */
 const DETAILED_PX = 13;
 /** Names of colours in `seats.css`. */
-const COLOURS = ["ground", "free", "free-edge", "free-ink", "held", "sold", "chosen", "chosen-ink", "mine", "mine-ink", "paid",
-  "paid-ink", "unknown", "words", "focus", "stage", "far-free", "far-held", "far-sold"];
+const COLOURS = ["ground", "free", "free-edge", "free-ink", "held", "sold", "chosen", "chosen-ink", "mine", "mine-ink",
+  "paid", "paid-ink", "unknown", "words", "focus", "stage", "far-free", "far-held", "far-sold"];
 
 /**
  * Colours as a canvas takes them: a custom property is only resolved where it is used.

@@ -111,7 +111,8 @@ export class Port {
     const edge = Math.min(this.pitch * 1.5, width / 4);
     const move = (at, room) => (at < edge ? at - edge : at > room - edge ? at - room + edge : 0);
     this.element.scrollBy({
-      left: move(left + (x + 0.5) * this.pitch, width), top: move(top + (y + 0.5) * this.pitch, height), behavior: "instant",
+      left: move(left + (x + 0.5) * this.pitch, width), top: move(top + (y + 0.5) * this.pitch, height),
+      behavior: "instant",
     });
     this.redraw();
   }

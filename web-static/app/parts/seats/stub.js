@@ -36,7 +36,7 @@ export function seatStub({ date, goal, now, chosen, own, act, giveBack, isSoldOu
   const outcome = h("div", { class: "outcome", id: "outcome", role: "status", "aria-atomic": "true", tabindex: "-1",
     hidden: () => isInLine() && !now().held, "data-tone": () => now().tone, "data-action": () => now().action },
   h("p", { class: "outcome__headline" }, () => headlineWords(now())),
-  h("p", { class: "outcome__detail" }, () => (now().detail && hasWords(now().detail) ? t(now().detail, now().values) : "")));
+  h("p", { class: "outcome__detail" }, () => detailWords(now())));
   const panel = linePanel(goal, isInLine, { isSoldOut });
 
   const list = h("ul", { "aria-label": () => t("seats.yours") });
@@ -144,5 +144,10 @@ export function seatStub({ date, goal, now, chosen, own, act, giveBack, isSoldOu
 
 function headlineWords({ headline, values }) {
   const [group] = headline.split(".");
-  return hasWords(headline) ? t(headline, values) : t(hasWords(`${group}.other`) ? `${group}.other` : "refusal.other", values);
+  if (hasWords(headline)) return t(headline, values);
+  return t(hasWords(`${group}.other`) ? `${group}.other` : "refusal.other", values);
+}
+
+function detailWords({ detail, values }) {
+  return detail && hasWords(detail) ? t(detail, values) : "";
 }

@@ -1,7 +1,7 @@
 /** Concerts for the operator: what is free, held and sold of each date, and making concerts and dates. */
 import { clock } from "../../clock.js";
 import { each, h, refresh } from "../../dom.js";
-import { dateTime, number, t } from "../../i18n.js";
+import { number, occasion, t } from "../../i18n.js";
 import { announce } from "../../parts/announce.js";
 import { dateHref } from "../../parts/concert-line.js";
 import { choice, field, form } from "../../parts/field.js";
@@ -15,12 +15,14 @@ import { adminPage, repeatedly, table } from "./page.js";
 
 const ASK_EVERY_MS = 2_000;
 const MINUTE = 60_000;
-const HEADINGS = ["table.performance", "table.startsAt", "table.seats", "table.free", "table.held", "table.sold", "table.drift"];
+const HEADINGS = ["table.performance", "table.startsAt", "table.seats", "table.free", "table.held", "table.sold",
+  "table.drift"];
 
 export function show() {
   let problem = null;
   /** The audit's figures, by performance. @type {Map<string, object>} */ let figures = new Map();
   const rows = h("tbody");
+  const newDate = dateForm(added);
   const dates = () => concerts.all.flatMap((concert) => concert.dates.map((date) => ({ concert, date })));
   const element = adminPage(() => t("admin.concerts"),
     h("p", { class: "notice", role: "status", hidden: () => !problem }, () => problem && problemWords(problem)),
@@ -29,7 +31,7 @@ export function show() {
     h("div", { class: "gauges" },
       h("section", { class: "panel" }, h("h2", {}, () => t("concert.make")), concertForm(added)),
       h("section", { class: "panel", hidden: () => concerts.all.length === 0 },
-        h("h2", {}, () => t("date.make")), dateForm(added))));
+        h("h2", {}, () => t("date.make")), newDate.element)));
 
   const asking = repeatedly(async () => {
     await concerts.loadAll();
@@ -42,6 +44,7 @@ export function show() {
 
   function update() {
     each(rows, dates(), ({ date }) => date.concertDetailId, (one) => row(one, (id) => figures.get(String(id))));
+    newDate.offer();
     refresh(element);
   }
 
@@ -71,11 +74,11 @@ function row(one, figuresOf) {
     h("th", { scope: "row" },
       h("a", { href: dateHref(one().date) }, () => one().concert.name),
       h("small", { translate: "no" }, () => t("performance.serial", { id: String(id) }))),
-    h("td", { class: "figure" }, () => dateTime(one().date.startsAt)),
+    h("td", { class: "figure" }, () => occasion(one().date.startsAt)),
     h("td", { class: "figure" }, () => number(one().date.seats)),
     figure("free", () => one().date.remaining), figure("held", () => 0),
     figure("sold", () => one().date.seats - one().date.remaining),
-    h("td", { class: "figure drift", "data-figure": "drift", "data-good": () => drift() === 0 },
+    h("td", { class: "figure drift", "data-figure": "drift", "data-good": () => drift() === 0 || drift() === null },
       () => (drift() === null ? "–" : drift() === 0 ? t("audit.none") : number(drift()))));
 }
 
@@ -108,12 +111,14 @@ function dateForm(added) {
     room];
   const seats = sectionFields();
   const input = Object.fromEntries(fields.map((one) => [one.name, one.input]));
-  const offer = () => concert.offer(concerts.all.map(({ concertId, name }) => [String(concertId), () => name]));
-  offer();
-  concerts.listen(() => concert.element.isConnected && !concert.element.contains(document.activeElement) && offer());
+  /** Not while somebody is choosing among them. */
+  const offer = () => {
+    if (document.activeElement === concert.input) return;
+    concert.offer(concerts.all.map(({ concertId, name }) => [String(concertId), () => name]));
+  };
   rooms.loadAll().then(() => room.offer(rooms.all.map(({ id }) => [id, () => id])), () => {});
 
-  return form({
+  const element = form({
     fields: [...fields, ...seats.fields], extra: [seats.element], class: "form form--grid form--even",
     action: () => t("date.makeAction"),
     submit: async () => {
@@ -128,6 +133,7 @@ function dateForm(added) {
       added();
     },
   });
+  return { element, offer };
 }
 
 /** What is left empty is left out, and the server says what was missing. */
