@@ -15,9 +15,11 @@ import { concerts } from "../stores/concerts.js";
 import { line } from "../stores/line.js";
 import { live } from "../stores/live.js";
 import { points } from "../stores/points.js";
-import { isLive, reservations } from "../stores/reservations.js";
+import { isLive, reservations, timeLeft } from "../stores/reservations.js";
 import { seats } from "../stores/seats.js";
 import { session } from "../stores/session.js";
+
+const PATIENCE_MS = 3_000;
 
 /** @param {string} id */
 export function show(id) {
@@ -203,6 +205,7 @@ export function show(id) {
   // Following
 
   let place = "out";
+  let askedForEndAt = -Infinity;
   const update = () => {
     if (known() && !map) build();
     refresh(element);
@@ -210,8 +213,17 @@ export function show(id) {
     line.look(goal());
     const before = place;
     place = line.of(date().room).state;
+    askForEnd();
     if (place === "admitted" && before !== place) callUp();
   };
+
+  /** The time is up, and nobody said what became of it: then the list says it. */
+  function askForEnd() {
+    const isDue = mine().some((one) => one.status === "held" && timeLeft(one) < -PATIENCE_MS);
+    if (!isDue || performance.now() - askedForEndAt < PATIENCE_MS) return;
+    askedForEndAt = performance.now();
+    reservations.load().catch(() => {});
+  }
 
   /** It is the buyer's turn: the heading that says so gets the focus, unless a dialog or the map has it. */
   function callUp() {

@@ -95,7 +95,6 @@ export function seatMap({ date, label, kindOf, toggle }) {
     row.replaceChildren(h("div", { role: "gridcell", id: cell, "data-seat": cursor, "data-kind": KINDS[kind],
       "aria-selected": String(kind === KIND.chosen), "aria-disabled": isOpen(kind) ? null : "true" }, seatWords(cursor)));
     port.element.setAttribute("aria-activedescendant", cell);
-    port.element.setAttribute("aria-label", label());
     refresh(readout);
   }
 
@@ -189,6 +188,7 @@ export function seatMap({ date, label, kindOf, toggle }) {
     if (seats) seats.forEach(look);
     else for (let seat = 1; seat <= kinds.length; seat += 1) look(seat);
     isTold = true;
+    port.element.setAttribute("aria-label", label());
     if (document.activeElement === port.element && (!seats || seats.includes(cursor))) describe();
     refresh(readout);
     port.redraw();

@@ -1,5 +1,5 @@
 /** What seats are called, and what the map says of them. */
-import { number, t } from "../../i18n.js";
+import { t } from "../../i18n.js";
 
 /** Of many seats, so many are named. */
 const MOST_NAMED = 12;
@@ -30,8 +30,8 @@ export function placeOf(date, seat) {
 
 /** @param {object | null | undefined} date @param {number} seat @returns {string} `Stalls, row 3, seat 12` */
 export function seatName(date, seat) {
-  const { section, row, number: n } = placeOf(date, seat);
-  return section === null ? t("seat.numbered", { n }) : t("seat.inSection", { section, row, n });
+  const { section, row, number } = placeOf(date, seat);
+  return named(section === null ? "numbered" : "inSection", { section, row, n: number });
 }
 
 /** Several seats, those beside each other as one: `Stalls, row 3, seats 12–14`. @returns {string[]} */
@@ -45,8 +45,13 @@ export function seatNames(date, seats) {
     else runs.push({ ...place, from: place.number, to: place.number });
   }
   const words = runs.slice(0, MOST_NAMED).map(({ section, row, from, to }) => {
-    const kind = `seat.${section === null ? "numbered" : "inSection"}${from === to ? "" : "Run"}`;
-    return t(kind, { section, row, n: from, from: number(from), to: number(to) });
+    const kind = `${section === null ? "numbered" : "inSection"}${from === to ? "" : "Run"}`;
+    return named(kind, { section, row, n: from, from, to });
   });
   return runs.length > MOST_NAMED ? [...words, t("seat.more", { n: runs.length - MOST_NAMED })] : words;
+}
+
+/** As on the seats themselves: their numbers are names, and no amounts. */
+function named(kind, place) {
+  return t(`seat.${kind}`, Object.fromEntries(Object.entries(place).map(([name, value]) => [name, String(value)])));
 }
