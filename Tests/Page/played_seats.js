@@ -79,7 +79,8 @@ if (location.protocol.startsWith("http")) {
     /** Statuses and codes for the next payments, before they are dealt with. */ payments: [],
     /** Others take seats, or give some back. */ set,
     admit({ room = date.room, id } = {}) {
-      state.token = `pass-${state.next++}`;
+      // Who has a pass keeps it: joining again, as after a reload, tells it once more.
+      state.token ??= `pass-${state.next++}`;
       keep();
       const expiresAt = new Date(Date.now() + 300_000).toISOString();
       outcome({ type: "admitted", room, token: state.token, expiresAt, ...(id === undefined ? {} : { id }) });
@@ -94,9 +95,11 @@ if (location.protocol.startsWith("http")) {
     const frame = JSON.parse(data);
     if (socket !== this) {
       socket = this;
+      const { resume } = frame;
       this.addEventListener("message", (event) => {
         const heard = JSON.parse(event.data);
-        if (heard.type === "connected") offset = heard.offset;
+        // Outcomes are played on from where the page is: what it heard before a reload was not the server's.
+        if (heard.type === "connected") offset = (heard.recovered && resume?.offset) || heard.offset;
       });
     }
     const isOurs = ["join", "leave", "hold"].includes(frame.type) || frame.performance !== undefined;
@@ -111,6 +114,7 @@ if (location.protocol.startsWith("http")) {
   const pay = (body, headers) => {
     asked.push({ type: "payment", ...body, key: headers["idempotency-key"], token: headers.token ?? null });
     const scripted = playedSeats.payments.shift();
+    if (scripted?.code === "not_admitted") state.token = null;
     if (scripted) return refuse(scripted.status, scripted.code, scripted);
     const one = state.reservations.find(({ reservationId }) => reservationId === body.reservationId);
     if (one.status === "paid") return refuse(409, "already_paid", { paymentId: one.paymentId });
