@@ -3,13 +3,15 @@ export class DibsError extends Error {
   /**
    * @param {string} code
    * @param {string} [message]
-   * @param {{undecided?: boolean}} [about] undecided: nothing is known about what was asked; it may have happened
+   * @param {{undecided?: boolean, seats?: number[]}} [about] undecided: nothing is known about what was asked; it may
+   *   have happened. seats: those that are not free, for `seat_taken`
    */
-  constructor(code, message = code, { undecided = false } = {}) {
+  constructor(code, message = code, { undecided = false, seats = [] } = {}) {
     super(message);
     this.name = "DibsError";
     this.code = code;
     this.undecided = undecided;
+    this.seats = seats;
   }
 }
 

@@ -19,48 +19,43 @@
  * A place in line is kept by a connection: after each reconnect, and after a reload of the page, the library asks for it
  * again. It remembers the pass of each room until that ran out, was refused, or was left, and sends it with claims.
  *
- * Events are `CustomEvent`s named after the frame's `type`, with the frame as `detail` (`result`, `order`, `sale`, …),
- * and also
+ * Where there are seats:
+ *
+ *     dibs.addEventListener("seats", ({ detail }) => draw(dibs.seats(7), detail));
+ *     dibs.watchSeats(7, { room: "main" });
+ *     const held = await dibs.hold(7, [12, 13]);   // {reservationId, seats, expiresAt, price}; rejects if one is taken
+ *     dibs.addEventListener("reservation", ({ detail }) => console.log(detail.status));
+ *
+ * Events are `CustomEvent`s named after the frame's `type`, with the frame as `detail` (`result`, `order`, `sale`,
+ * `reservation`, …), and also
  * - `connected`     `{client, epoch, offset, recovered}`
  * - `disconnected`  `{code, reason, retryInMs}`; `retryInMs` is null when there will be no further attempt
- * - `error`         `{code, message, fatal, sale?, room?, retryInMs?}`
+ * - `error`         `{code, message, fatal, sale?, room?, performance?, retryInMs?}`
  * - `clock`         `{serverTime, roundTripMs}` after each pong
+ * - `seats`         `{performance, whole, seats}` when seats are others than before: all of them, or those named
  * - `place`         `{room, state, …}` when the place in a room changed: what `place(room)` says; see `places.js`
  *
  * @typedef {number | string} Id
- * @typedef {{type: "result", sale: Id, outcome: string, ticket?: number, order?: Id, remaining?: number}} Result
- * @typedef {object} Options
- * @property {import("./kept.js").KeyValueStore | null} [storage] where the position, places in line and undecided keys
- *   are kept over a reload: `sessionStorage` (the default; one position per tab), `localStorage`, or null for none
- * @property {number} [pauseBaseMs] upper bound of the first random pause before reconnecting, doubled each time
- * @property {number} [pauseMaxMs]
- * @property {number} [pingEveryMs] silence after which a ping is sent
- * @property {number} [answerWithinMs] silence after a frame that wants an answer until the connection counts as dead
- * @property {number} [random] for tests: `() => number` in 0..<1
+ * @typedef {import("./claims.js").Result} Result
+ * @typedef {import("./dibs-options.js").Options} Options
  */
-import { DibsError, isUndecided, pauseAfter } from "./dibs-error.js";
+import { Claims } from "./claims.js";
+import { CloseCode, mayReconnect } from "./close-codes.js";
+import { DibsError } from "./dibs-error.js";
+import { DEFAULTS } from "./dibs-options.js";
 import { Kept, parsed, subjectOf } from "./kept.js";
 import { OutcomeLog } from "./outcome-log.js";
+import { PageLife } from "./page-life.js";
 import { Places } from "./places.js";
 import { Rooms } from "./rooms.js";
+import { Seats } from "./seats.js";
 
-const DEFAULTS = {
-  pauseBaseMs: 500, pauseMaxMs: 20_000, pingEveryMs: 15_000, answerWithinMs: 10_000, random: Math.random,
-};
 /** A connection that lived this long was a good one: the next pause is short again. */
 const STABLE_AFTER_MS = 10_000;
 /** How long an earlier outcome may lag behind a later one before it is asked for again. */
 const HOLE_PATIENCE_MS = 2_000;
 
-export const CloseCode = { done: 1000, tooBig: 1009, noPong: 4012, rateLimited: 4029 };
-
-export { DibsError };
-
-/** @param {number} code @returns {boolean} whether the contract lets a client come back after this close code */
-export function mayReconnect(code) {
-  if (code === CloseCode.done || code === CloseCode.tooBig) return false;
-  return code < 4500 || code > 4999;
-}
+export { CloseCode, DibsError, mayReconnect };
 
 /**
  * @param {string | URL} url of the server's `/ws`
@@ -81,12 +76,16 @@ export class Dibs extends EventTarget {
   #state = "closed";
   #attempt = 0;
   #nextId = 1;
-  /** @type {Map<number, PendingClaim>} */ #claims = new Map();
+  /** @type {Claims} */ #claims;
   /** @type {Map<string, Id>} */ #watched = new Map();
   /** @type {Rooms} */ #rooms;
+  /** @type {Seats} */ #seats;
   /** Which room a sale has, where that was heard. @type {Map<string, string>} */ #roomOfSale = new Map();
   /** What was missed has been told. */ #isCaughtUp = false;
   #timers = { redial: 0, stable: 0, ping: 0, dead: 0, hole: 0 };
+  #pageLife = new PageLife({
+    online: () => this.#hurry(), putAside: () => this.#putAside(), takenUp: () => this.#hurry(),
+  });
   #pingSentAt = 0;
   #dials = 0;
   #askedForHole = false;
@@ -97,13 +96,18 @@ export class Dibs extends EventTarget {
     this.#tokenProvider = tokenProvider;
     this.#options = { ...DEFAULTS, ...options };
     this.#kept = new Kept(options.storage);
-    this.#rooms = new Rooms({
+    const asking = {
       random: this.#options.random, answerWithinMs: this.#options.answerWithinMs,
       nextId: () => this.#nextId++,
       send: (frame) => this.#send(frame),
-      changed: (room) => this.#placeChanged(room),
       failed: (about) => this.#tell("error", { ...about, fatal: false }),
+    };
+    this.#claims = new Claims({
+      ...asking, keyFor: (sale) => this.#kept.keyFor(sale),
+      passFor: (sale) => this.#passOf(this.#roomOfSale.get(String(sale))),
     });
+    this.#rooms = new Rooms({ ...asking, changed: (room) => this.#placeChanged(room) });
+    this.#seats = new Seats({ ...asking, passFor: (room) => this.#passOf(room) });
   }
 
   /** @returns {"connecting" | "connected" | "waiting" | "closed"} */
@@ -113,7 +117,7 @@ export class Dibs extends EventTarget {
 
   open() {
     if (this.#state !== "closed") return;
-    for (const [name, listener] of this.#listeners) globalThis.addEventListener?.(name, listener);
+    this.#pageLife.follow();
     this.#dial();
   }
 
@@ -123,27 +127,17 @@ export class Dibs extends EventTarget {
   }
 
   /** Reconnects at once if a pause is running, or checks that the connection still lives. */
-  #hurry = () => {
+  #hurry() {
     if (this.#state === "waiting") this.#dial();
     else if (this.#state === "connected") this.#ping();
-  };
+  }
 
-  /**
-   * Browsers keep a page that one has left, with its connection, in case that one goes back to it. Nobody looks at it
-   * meanwhile, so it must not hold a place in line for longer than a closed one.
-   */
-  #putAside = ({ persisted }) => {
-    if (!persisted || this.#state === "closed") return;
+  #putAside() {
+    if (this.#state === "closed") return;
     this.#clearTimers();
     this.#state = "waiting";
     this.#dropSocket();
-  };
-
-  #takenUp = ({ persisted }) => {
-    if (persisted && this.#state === "waiting") this.#dial();
-  };
-
-  #listeners = [["online", this.#hurry], ["pagehide", this.#putAside], ["pageshow", this.#takenUp]];
+  }
 
   /**
    * Claims one. Resolves with the server's decision, `accepted` or a refusal such as `sold_out`; while there is none
@@ -158,22 +152,13 @@ export class Dibs extends EventTarget {
    * @returns {Promise<Result>}
    */
   claim(sale, { key, token, room, signal } = {}) {
-    return new Promise((resolve, reject) => {
-      if (this.#state === "closed") return reject(new DibsError("closed", "not connected", { undecided: true }));
-      if (room) this.#roomOfSale.set(String(sale), String(room));
-      const claim = { id: this.#nextId++, sale, key, token, resolve, reject, tries: 0, timer: 0 };
-      this.#claims.set(claim.id, claim);
-      signal?.addEventListener("abort", () => {
-        if (this.#forget(claim)) reject(new DibsError("aborted", "aborted", { undecided: true }));
-      });
-      if (this.#state === "connected") this.#ask(claim);
-    });
+    if (room) this.#roomOfSale.set(String(sale), String(room));
+    return this.#unlessClosed(() => this.#claims.claim(sale, { key, token, signal }));
   }
 
   /** @param {Id} sale @returns {boolean} whether a claim is out, here or from before a reload, with no decision yet */
   isUndecided(sale) {
-    for (const claim of this.#claims.values()) if (String(claim.sale) === String(sale)) return true;
-    return this.#kept.hasKey(sale);
+    return this.#claims.has(sale) || this.#kept.hasKey(sale);
   }
 
   /** Forgets the kept key of a sale: its claim is known, by other means, to have been decided. @param {Id} sale */
@@ -188,12 +173,12 @@ export class Dibs extends EventTarget {
    * @returns {Promise<object>}
    */
   join(room) {
-    return this.#askRoom("join", room);
+    return this.#unlessClosed(() => this.#rooms.ask("join", String(room)));
   }
 
   /** Leaves the line, or gives the pass back. @param {string} room @returns {Promise<object>} the `left` frame */
   leave(room) {
-    return this.#askRoom("leave", room);
+    return this.#unlessClosed(() => this.#rooms.ask("leave", String(room)));
   }
 
   /** @param {string} room @returns {import("./places.js").Place} where this client stands */
@@ -201,8 +186,8 @@ export class Dibs extends EventTarget {
     return this.#rooms.places.of(String(room));
   }
 
-  #askRoom(type, room) {
-    if (this.#state !== "closed") return this.#rooms.ask(type, String(room));
+  #unlessClosed(ask) {
+    if (this.#state !== "closed") return ask();
     return Promise.reject(new DibsError("closed", "not connected", { undecided: true }));
   }
 
@@ -216,6 +201,43 @@ export class Dibs extends EventTarget {
   /** @param {Id} sale */
   unwatch(sale) {
     if (this.#watched.delete(String(sale)) && this.#state === "connected") this.#send({ type: "unwatch", sale });
+  }
+
+  /**
+   * Asks for the seats of a performance, also after every reconnect: what they are says `seats(performance)`.
+   * @param {Id} performance
+   * @param {{room?: string}} [options] the performance's waiting room, whose pass is sent with holds
+   */
+  watchSeats(performance, { room } = {}) {
+    this.#seats.watch(performance, room);
+  }
+
+  /** @param {Id} performance */
+  unwatchSeats(performance) {
+    this.#seats.unwatch(performance);
+  }
+
+  /** @param {Id} performance @returns {import("./seat-states.js").SeatStates | null} null if it is not watched */
+  seats(performance) {
+    return this.#seats.of(performance);
+  }
+
+  /**
+   * Holds seats, all of them or none. While that is not decided it keeps asking, over any number of connections. Rejects
+   * with a `DibsError`: `seat_taken` (its `seats` are not free), `duplicate`, `not_admitted`, …
+   * @param {Id} performance
+   * @param {number[]} seats
+   * @param {string} [token] a pass that you got elsewhere; without one, that of the room which `watchSeats` was told
+   * @returns {Promise<import("./seats.js").Held>}
+   */
+  hold(performance, seats, token) {
+    return this.#unlessClosed(() => this.#seats.hold(performance, seats, token));
+  }
+
+  /** A call by REST was refused as `not_admitted` with this pass. @param {string} token */
+  refusePass(token) {
+    const room = this.#rooms.places.drop(token);
+    if (room !== null) this.#placeChanged(room);
   }
 
   // Connecting
@@ -277,14 +299,15 @@ export class Dibs extends EventTarget {
     if (this.#state === "closed") return;
     this.#clearTimers();
     this.#state = "closed";
-    for (const [name, listener] of this.#listeners) globalThis.removeEventListener?.(name, listener);
+    this.#pageLife.stop();
     this.#dropSocket();
-    const claims = [...this.#claims.values()];
-    for (const claim of claims) this.#forget(claim);
+    const undecided = new DibsError(error?.code ?? "closed", reason, { undecided: true });
+    const rejectClaims = this.#claims.end(undecided);
     if (error) this.#tell("error", { code: error.code, message: error.message, fatal: true });
     this.#tell("disconnected", { code, reason, retryInMs: null });
-    for (const claim of claims) claim.reject(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
-    this.#rooms.end(new DibsError(error?.code ?? "closed", reason, { undecided: true }));
+    rejectClaims();
+    this.#rooms.end(undecided);
+    this.#seats.end(undecided);
   }
 
   #dropSocket() {
@@ -297,9 +320,10 @@ export class Dibs extends EventTarget {
 
   #clearTimers() {
     for (const name of Object.keys(this.#timers)) clearTimeout(this.#timers[name]);
-    for (const claim of this.#claims.values()) clearTimeout(claim.timer);
     this.#isCaughtUp = false;
+    this.#claims.pause();
     this.#rooms.pause();
+    this.#seats.pause();
   }
 
   // Frames
@@ -317,6 +341,8 @@ export class Dibs extends EventTarget {
       case "pong": return this.#pong(frame);
       case "error": return this.#failed(frame);
       case "result": return this.#decided(frame);
+      case "seats": return this.#seatsChanged(frame);
+      case "held": return this.#held(frame);
       case "joined": case "rank": case "admitted": case "expired": case "left": return this.#moved(frame);
       default: return this.#deliver(frame);
     }
@@ -330,31 +356,28 @@ export class Dibs extends EventTarget {
     this.#expectSilence();
     this.#ping();
     for (const sale of this.#watched.values()) this.#send({ type: "watch", sale });
-    for (const claim of this.#claims.values()) this.#ask(claim);
+    this.#claims.ready();
+    this.#seats.ready();
     this.#tell("connected", { client, epoch, offset, recovered });
   }
 
   /** The direct answer settles its claim even when its outcome was already told by a push or a replay. */
   #decided(frame) {
-    const claim = this.#claims.get(frame.id);
-    if (claim) this.#forget(claim);
+    const claim = this.#claims.take(frame);
     if (claim || frame.outcome === "accepted") this.settle(frame.sale);
     this.#learnOfPass(frame, claim?.sent);
     this.#deliver(frame);
     claim?.resolve(frame);
   }
 
-  #failed({ id, code, message }) {
+  #failed({ id, code, message, seats }) {
     if (this.#rooms.fail({ id, code, message })) return;
-    const claim = this.#claims.get(id);
-    if (!claim) return this.#tell("error", { code, message, fatal: false });
-    if (isUndecided(code)) {
-      const retryInMs = pauseAfter(claim.tries, this.#options.random);
-      clearTimeout(claim.timer);
-      claim.timer = setTimeout(() => this.#ask(claim), retryInMs);
-      return this.#tell("error", { code, message, fatal: false, sale: claim.sale, retryInMs });
-    }
-    this.#forget(claim);
+    const asked = this.#seats.fail({ id, code, message, seats });
+    if (asked?.refusedPass !== undefined) this.refusePass(asked.refusedPass);
+    if (asked) return;
+    if (!this.#claims.isOne(id)) return this.#tell("error", { code, message, fatal: false });
+    const claim = this.#claims.fail({ id, code, message });
+    if (!claim) return;
     this.settle(claim.sale);
     this.#tell("error", { code, message, fatal: false, sale: claim.sale });
     claim.reject(new DibsError(code, message));
@@ -371,6 +394,7 @@ export class Dibs extends EventTarget {
     const numbered = Number.isInteger(frame.offset);
     if (numbered && !this.#log.accept(frame.offset)) return;
     if (frame.type === "sale" && frame.room) this.#roomOfSale.set(String(frame.sale), String(frame.room));
+    if (frame.type === "reservation" && numbered) this.#learnOfPayment(frame);
     this.#tell(frame.type, frame);
     if (numbered) {
       this.#keepPosition();
@@ -397,27 +421,9 @@ export class Dibs extends EventTarget {
     }, HOLE_PATIENCE_MS);
   }
 
-  // Claims
-
-  #ask(claim) {
-    if (this.#state !== "connected" || !this.#claims.has(claim.id)) return;
-    clearTimeout(claim.timer);
-    claim.tries += 1;
-    claim.key ??= this.#kept.keyFor(claim.sale);
-    claim.timer = setTimeout(() => this.#ask(claim), this.#options.answerWithinMs * 2);
-    claim.sent = claim.token ?? this.#passFor(claim.sale);
-    this.#send({ type: "claim", id: claim.id, sale: claim.sale, key: claim.key, token: claim.sent });
-  }
-
-  #forget(claim) {
-    clearTimeout(claim.timer);
-    return this.#claims.delete(claim.id);
-  }
-
   // Waiting rooms
 
-  #passFor(sale) {
-    const room = this.#roomOfSale.get(String(sale));
+  #passOf(room) {
     return room === undefined ? undefined : this.place(room).token;
   }
 
@@ -429,9 +435,27 @@ export class Dibs extends EventTarget {
     if (dropped !== null) this.#placeChanged(dropped);
   }
 
+  /** A payment spends the pass of its room. What is told without a number may have been before this pass. */
+  #learnOfPayment({ performance, status }) {
+    const room = this.#seats.roomOf(performance);
+    if (status === "paid" && room !== undefined && this.#rooms.places.use(room)) this.#placeChanged(room);
+  }
+
   #placeChanged(room) {
     this.#kept.set("places", this.#rooms.places.saved);
     this.#tell("place", { room, ...this.place(room) });
+  }
+
+  // Seats
+
+  #seatsChanged(frame) {
+    const news = this.#seats.hear(frame);
+    if (news) this.#tell("seats", { performance: frame.performance, ...news });
+  }
+
+  #held(frame) {
+    this.#deliver(frame);
+    this.#seats.decide(frame);
   }
 
   // Keeping alive
@@ -480,8 +504,3 @@ export class Dibs extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
-
-/**
- * @typedef {{id: number, sale: Id, key?: string, token?: string, sent?: string, tries: number, timer: any,
- *            resolve: (result: Result) => void, reject: (error: DibsError) => void}} PendingClaim
- */

@@ -52,4 +52,21 @@ while (walker.nextNode()) {
   const isLarge = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
   if (ratio < (isLarge ? 3 : 4.5)) faint.push(`${ratio.toFixed(2)}: ${walker.currentNode.data.trim().slice(0, 40)}`);
 }
+
+// What is painted on a canvas is no text in the document: an element names the pairs of colours that have to be told
+// apart, as front/back/least, each a custom property `--seat-…`.
+for (const element of document.querySelectorAll("[data-contrast]")) {
+  const probe = element.appendChild(document.createElement("span"));
+  const shown = (name) => {
+    probe.style.color = `var(--seat-${name})`;
+    return getComputedStyle(probe).color;
+  };
+  for (const pair of element.dataset.contrast.split(" ")) {
+    const [front, back, least] = pair.split("/");
+    const [a, b] = [front, back].map((name) => luminance(paint(shown("ground"), shown(name))));
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < Number(least)) faint.push(`${ratio.toFixed(2)}: --seat-${front} on --seat-${back}`);
+  }
+  probe.remove();
+}
 return faint;

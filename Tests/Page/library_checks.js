@@ -1,80 +1,12 @@
 // Runs one check of the client library, by name, and tells "ok" or what went wrong. The checks play the server.
 const [name, tell] = arguments;
 
-class PlayedSocket {
-  static OPEN = 1;
-  static made = [];
-  readyState = 0;
-  sent = [];
-  closedWith = null;
-
-  constructor(url) {
-    this.url = url;
-    PlayedSocket.made.push(this);
-  }
-  send(text) {
-    this.sent.push(JSON.parse(text));
-  }
-  close(code) {
-    this.closedWith = code;
-  }
-  /** The server accepts, and answers `connect`. */
-  accept(answer = {}) {
-    this.readyState = 1;
-    this.onopen();
-    this.tell({ type: "connected", client: "ada", epoch: "e1", offset: 0, recovered: false, ...answer });
-  }
-  tell(frame) {
-    this.onmessage({ data: JSON.stringify(frame) });
-  }
-  /** Answers the ping: by then everything that was missed has been told. */
-  pong() {
-    this.tell({ type: "pong", at: new Date().toISOString() });
-  }
-  drop(code) {
-    this.readyState = 3;
-    this.onclose({ code, reason: "" });
-  }
-  all(type) {
-    return this.sent.filter((frame) => frame.type === type);
-  }
-}
-
-const token = `x.${btoa(JSON.stringify({ sub: "ada" }))}.x`;
-const quick = { pauseBaseMs: 0, random: () => 0 };
-
-function memory() {
-  const values = new Map();
-  return {
-    getItem: (key) => values.get(key) ?? null,
-    setItem: (key, value) => values.set(key, value),
-    removeItem: (key) => values.delete(key),
-  };
-}
-
-async function until(condition, what) {
-  const deadline = performance.now() + 10_000;
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-function same(actual, expected, what) {
-  const [a, b] = [JSON.stringify(actual), JSON.stringify(expected)];
-  if (a !== b) throw new Error(`${what}: ${a}, expected ${b}`);
-}
-
-const socket = async (n) => {
-  await until(() => PlayedSocket.made.length >= n, `connection ${n}`);
-  return PlayedSocket.made[n - 1];
-};
-
-function checks({ Dibs, connect, mayReconnect }, { OutcomeLog }, { Places }) {
+function checks({ Dibs, connect, mayReconnect }, { OutcomeLog }, { Places }, { SeatStates }) {
   const start = (storage = memory(), more = {}) => {
     const heard = [];
     const dibs = connect("ws://played/ws", () => token, { ...quick, storage, ...more });
-    for (const type of ["result", "order", "error", "disconnected", "joined", "rank", "admitted", "expired", "left"]) {
+    for (const type of ["result", "order", "error", "disconnected", "joined", "rank", "admitted", "expired", "left",
+      "seats", "reservation"]) {
       dibs.addEventListener(type, ({ detail }) => heard.push({ type, ...detail }));
     }
     return { dibs, heard, storage };
@@ -105,6 +37,7 @@ function checks({ Dibs, connect, mayReconnect }, { OutcomeLog }, { Places }) {
   };
 
   return {
+    ...seatChecks({ SeatStates, start, inLine, admitted }),
     outcomesInOrder() {
       const outcomes = log();
       same([4, 4, 5, 3, 5].map((n) => outcomes.accept(n)), [true, false, true, false, false], "told");
@@ -456,7 +389,7 @@ function checks({ Dibs, connect, mayReconnect }, { OutcomeLog }, { Places }) {
 (async () => {
   const here = new URL(".", document.baseURI);
   const modules = await Promise.all([import(new URL("dibs.js", here)), import(new URL("outcome-log.js", here)),
-    import(new URL("places.js", here))]);
+    import(new URL("places.js", here)), import(new URL("seat-states.js", here))]);
   window.WebSocket = PlayedSocket;
   await checks(...modules)[name]();
 })().then(() => tell("ok"), (error) => tell(String(error?.stack ?? error)));

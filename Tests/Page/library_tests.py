@@ -4,7 +4,9 @@ import pathlib
 
 from harness import test
 
-CHECKS = (pathlib.Path(__file__).parent / "library_checks.js").read_text()
+HERE = pathlib.Path(__file__).parent
+CHECKS = "".join((HERE / name).read_text()
+                 for name in ("library_played.js", "library_seat_checks.js", "library_checks.js"))
 NAMES = ["outcomesInOrder", "outcomesOvertaking", "outcomesNotRecovered", "holeSkipped", "closeCodes",
          "resumesAfterALostConnection", "tellsTheTruthWithoutOffsets", "repeatsAnUndecidedClaim",
          "keepsTheKeyOverAReload",
@@ -12,7 +14,8 @@ NAMES = ["outcomesInOrder", "outcomesOvertaking", "outcomesNotRecovered", "holeS
          "goneAwayComesBack", "watchesAgain", "missingOutcomeIsAskedFor", "deadConnectionIsLeft", "closingIsNotANo",
          "placesInOrder", "placesLost", "placesOvertaking", "joinsAndClaimsWithThePass", "joinsAgainOnceCaughtUp",
          "noPlaceAgainForWhoBought", "keepsThePlaceOverAReload", "passComesByReplay", "aJoinIsRefusedOrAskedAgain",
-         "leavesAndComesBack", "leavingIsNotForgotten", "aPassThatIsRefusedIsGone", "aPagePutAsideHoldsNoPlace"]
+         "leavesAndComesBack", "leavingIsNotForgotten", "aPassThatIsRefusedIsGone", "aPagePutAsideHoldsNoPlace",
+         "seatsByChanges", "watchesSeatsAgain", "holdsAndAsksAgain", "aHoldIsRefused", "aPaymentSpendsThePass"]
 
 
 def library_test(name):

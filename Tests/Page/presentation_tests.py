@@ -8,7 +8,7 @@ from harness import test
 
 CONTRAST = (pathlib.Path(__file__).parent / "contrast.js").read_text()
 VIEWS = ["", "#/sale/{id}", "#/admin", "#/admin/register", "#/admin/sale/{id}", "#/admin/statistics", "#/admin/failed",
-         "#/admin/audit", "#/admin/points", "#/admin/rooms", "#/admin/room/main", "#/rush"]
+         "#/admin/audit", "#/admin/points", "#/admin/rooms", "#/admin/room/main", "#/admin/concerts", "#/rush", "#/mine"]
 
 PLAYED_ROOM = (pathlib.Path(__file__).parent / "played_room.js").read_text()
 DRAW = {"room": "main", "ordering": "random", "seedSha256": "9f86d081884c7d65" * 4, "seed": "00ff00ff00ff00ff" * 4,
@@ -20,7 +20,7 @@ LINES = [
     ([JOINED], "#line-estimate", ("About 5.5 hours", "약 5.5시간")),
     ([JOINED | {"reachable": False}], "#line-warning", ("unlikely to reach you", "차례가 오기 어렵습니다")),
     ([JOINED | {"provisional": True}], "#line-warning", ("not drawn yet", "아직 순서를 추첨하지")),
-    ([{"type": "admitted", "token": "p1", "expiresAt": server.moment(300)}], "#turn", ("your turn", "내 차례입니다")),
+    ([{"type": "admitted", "token": "p1", "expiresAt": server.moment(3600)}], "#turn", ("your turn", "내 차례입니다")),
     ([{"type": "expired", "token": "p1"}], ".outcome__headline", ("ran out", "시간이 지났습니다")),
     ([JOINED, {"type": "left", "reason": "timeout"}], ".outcome__headline", ("given up", "취소되었습니다")),
 ]

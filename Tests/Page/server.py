@@ -84,5 +84,53 @@ def leave(room, user_id):
     call("DELETE", f"api/users/{user_id}/token?room={room}")
 
 
+def make_performance(name="An evening", seats=50, price=500, room=None, hold_seconds=300, **more):
+    """A concert with one date, in a room of its own unless one is given. Returns its `concertDetailId`."""
+    concert = call("POST", "api/concerts", {"name": name})["concertId"]
+    body = {"startsAt": moment(7 * 86400), "price": price, "holdSeconds": hold_seconds, "seats": seats,
+            "room": room or make_room()}
+    return call("POST", f"api/concerts/{concert}/dates", body | more)["concertDetailId"]
+
+
+def performance(identity):
+    """What anybody may know of a performance."""
+    dates = [date for concert in call("GET", "api/concerts") for date in concert["dates"]]
+    return next(date for date in dates if date["concertDetailId"] == identity)
+
+
+def let_in(room, user_id):
+    """The pass of somebody who has no browser here, and does not have to wait."""
+    token = join(room, user_id)
+    assert token, "not let in at once"
+    return token
+
+
+def hold(identity, user_id, seats, token):
+    body = {"concertDetailId": identity, "userId": user_id, "seatIds": seats}
+    return call("POST", "api/reservations", body, make_token(user_id), {"token": token})
+
+
+def pay(reservation, user_id, point, token):
+    body = {"reservationId": reservation, "userId": user_id, "point": point}
+    return call("POST", "api/payment", body, make_token(user_id), {"token": token})
+
+
+def charge(user_id, point):
+    call("PATCH", "api/users/point", {"userId": user_id, "point": point})
+
+
+def points(user_id):
+    return call("GET", f"api/users/{user_id}/point")["point"]
+
+
+def reservations(user_id):
+    return call("GET", f"api/users/{user_id}/reservations")
+
+
+def audited(identity):
+    """What the audit says of a performance."""
+    return next(one for one in call("GET", "api/audit")["performances"] if one["performance"] == identity)
+
+
 def unique(name):
     return f"{name}-{uuid.uuid4().hex[:10]}"

@@ -3,10 +3,12 @@
 import sys
 
 import buyer_tests  # noqa: F401 (importing a module registers its tests)
+import concert_tests  # noqa: F401
 import library_tests  # noqa: F401
 import line_tests  # noqa: F401
 import operator_tests  # noqa: F401
 import presentation_tests  # noqa: F401
+import seat_tests  # noqa: F401
 from harness import run
 
 if __name__ == "__main__":

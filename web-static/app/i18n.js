@@ -81,6 +81,13 @@ export function dateTime(at) {
   return format("dateTime", () => new Intl.DateTimeFormat(current, options)).format(new Date(at));
 }
 
+/** @param {string | number} at when something begins that one goes to: `Fri, Mar 6, 19:30` */
+export function occasion(at) {
+  const day = { weekday: "short", month: "short", day: "numeric" };
+  const options = { ...day, hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  return format("occasion", () => new Intl.DateTimeFormat(current, options)).format(new Date(at));
+}
+
 /** @param {string | number} at `14:00:00` */
 export function time(at) {
   return format("time", () => new Intl.DateTimeFormat(current, CLOCK)).format(new Date(at));

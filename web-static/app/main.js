@@ -7,7 +7,7 @@ import { line } from "./stores/line.js";
 import { live } from "./stores/live.js";
 import { sales } from "./stores/sales.js";
 import { session } from "./stores/session.js";
-import { onSystemTheme } from "./theme.js";
+import { theme } from "./theme.js";
 
 const { main, elements } = frame();
 document.body.replaceChildren(...elements);
@@ -22,7 +22,7 @@ session.listen(refreshAll);
 live.listen(refreshAll);
 sales.listen(() => router.retitle());
 line.listen(() => router.retitle());
-onSystemTheme(refreshAll);
+theme.listen(refreshAll);
 
 live.follow();
 router.start();

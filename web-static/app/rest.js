@@ -2,13 +2,18 @@
 import { clock } from "./clock.js";
 
 export class ApiError extends Error {
-  /** @param {{code: string, message?: string, status?: number, order?: object, retryAfterMs?: number}} about */
-  constructor({ code, message = code, status = 0, order = null, retryAfterMs = 1000 }) {
+  /**
+   * @param {{code: string, message?: string, status?: number, order?: object, seats?: number[], paymentId?: string | number,
+   *          retryAfterMs?: number}} about
+   */
+  constructor({ code, message = code, status = 0, order = null, seats = [], paymentId = null, retryAfterMs = 1000 }) {
     super(message);
     this.name = "ApiError";
     this.code = code;
     this.status = status;
     this.order = order;
+    this.seats = seats;
+    this.paymentId = paymentId;
     this.retryAfterMs = retryAfterMs;
   }
 

@@ -8,6 +8,9 @@
 export const views = [
   { pattern: /^\/$/, section: "sales", load: () => import("./views/sales.js") },
   { pattern: /^\/sale\/([^/]+)$/, section: "sales", load: () => import("./views/sale.js") },
+  { pattern: /^\/concert\/([^/]+)$/, section: "sales", load: () => import("./views/concert.js") },
+  { pattern: /^\/performance\/([^/]+)$/, section: "sales", load: () => import("./views/performance.js") },
+  { pattern: /^\/mine$/, section: "mine", load: () => import("./views/reservations.js") },
   ...operators("admin", [
     [/^\/admin$/, () => import("./views/admin/sales.js")],
     [/^\/admin\/register$/, () => import("./views/admin/register.js")],
@@ -17,6 +20,7 @@ export const views = [
     [/^\/admin\/audit$/, () => import("./views/admin/audit.js")],
     [/^\/admin\/rooms$/, () => import("./views/admin/rooms.js")],
     [/^\/admin\/room\/([^/]+)$/, () => import("./views/admin/room.js")],
+    [/^\/admin\/concerts$/, () => import("./views/admin/concerts.js")],
     [/^\/admin\/points$/, () => import("./views/admin/points.js")],
   ]),
   ...operators("rush", [[/^\/rush$/, () => import("./views/rush.js")]]),
@@ -35,6 +39,7 @@ export const notFoundView = { load: () => import("./views/not-found.js") };
 /** What the header links to. */
 export const sections = [
   { name: "sales", href: "#/", words: "nav.sales" },
+  { name: "mine", href: "#/mine", words: "nav.mine" },
   { name: "admin", href: "#/admin", words: "nav.admin" },
   { name: "rush", href: "#/rush", words: "nav.rush" },
 ];

@@ -3,30 +3,30 @@ import { h } from "../dom.js";
 import { hasWords, roughly, t } from "../i18n.js";
 import { line } from "../stores/line.js";
 import { live } from "../stores/live.js";
-import { statusNow } from "../stores/sales.js";
 import { confirmed } from "./dialogs.js";
 
 /** Ranks may change several times a second; spoken, they would never end. */
 const SPEAK_EVERY_MS = 15_000;
 
 /**
- * @param {() => import("../stores/sales.js").Sale} sale
+ * @param {() => import("../stores/line.js").Goal} goal
  * @param {() => boolean} isShown
+ * @param {{isSoldOut: () => boolean}} options
  */
-export function linePanel(sale, isShown) {
-  const place = () => line.of(sale().room);
-  const percent = () => Math.round(100 * line.progress(sale().room));
+export function linePanel(goal, isShown, { isSoldOut }) {
+  const place = () => line.of(goal().room);
+  const percent = () => Math.round(100 * line.progress(goal().room));
   const note = (words, props = {}) => h("p", { class: "line__note", hidden: () => words() === "", ...props }, words);
 
   const bar = h("div", { class: "line__bar", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100",
     "aria-valuenow": () => String(percent()), "aria-label": () => t("line.progress"),
     hidden: () => place().state !== "waiting" || Boolean(place().isProvisional) },
-  h("span", { class: "line__come", "--share": () => `${100 * line.progress(sale().room)}%` }));
+  h("span", { class: "line__come", "--share": () => `${100 * line.progress(goal().room)}%` }));
   const leave = h("button", { type: "button", class: "link line__leave", id: "leave",
     hidden: () => place().state !== "waiting", onclick: askToLeave }, () => t("line.leave"));
 
   async function askToLeave() {
-    const { room } = sale();
+    const { room } = goal();
     const isSure = await confirmed({
       title: t("line.leaveTitle"), body: t("line.leaveBody"), action: t("line.leave"), keep: t("line.stay"),
     });
@@ -42,8 +42,8 @@ export function linePanel(sale, isShown) {
       h("p", { class: "line__facts", id: "line-estimate" }, () => estimateWords(place())),
       h("p", { class: "line__facts", id: "line-waiting" }, () => waitingWords(place())),
       bar,
-      note(() => warningWords(place(), statusNow(sale())), { "data-warning": true, id: "line-warning" }),
-      note(() => obstacleWords(line.obstacle(sale().room)), { id: "line-obstacle" }),
+      note(() => warningWords(place(), isSoldOut()), { "data-warning": true, id: "line-warning" }),
+      note(() => obstacleWords(line.obstacle(goal().room)), { id: "line-obstacle" }),
       note(() => (place().isAnew ? t("line.lostPlace") : ""), { id: "line-anew" }),
       note(() => keptWords(place())),
       leave));
@@ -82,9 +82,9 @@ function spokenWords(place) {
   return [headlineWords(place), estimateWords(place), waitingWords(place)].filter(Boolean).join(" ");
 }
 
-function warningWords({ state, isReachable, isProvisional }, status) {
+function warningWords({ state, isReachable, isProvisional }, isSoldOut) {
   if (state !== "waiting") return "";
-  if (status === "sold_out") return t("line.soldOut");
+  if (isSoldOut) return t("line.soldOut");
   if (isReachable === false) return t("line.unreachable");
   return isProvisional ? t("line.provisional") : "";
 }

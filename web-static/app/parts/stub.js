@@ -43,7 +43,7 @@ export function stub(sale, { points, onSignedIn }) {
   h("p", { class: "outcome__headline" }, () => headlineWords(now())),
   h("p", { class: "outcome__detail" }, () => detailWords(now())));
 
-  const panel = linePanel(sale, isInLine);
+  const panel = linePanel(sale, isInLine, { isSoldOut: () => statusNow(sale()) === "sold_out" });
 
   const button = h("button", {
     type: "button", class: "claim", id: "claim", hidden: isGone,

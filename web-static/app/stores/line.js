@@ -1,14 +1,19 @@
 /**
  * The signed-in buyer's places in line. Where one stands, `dibs.js` knows; here is what the page makes of it: how far the
- * buyer has come since joining, for which sale it was, and whether there is a place from another tab or device.
+ * buyer has come since joining, what it was for, and whether there is a place from another tab or device.
  *
  * @typedef {import("../../places.js").Place} Place
- * @typedef {{start: number | null, sale: string | null}} Stint start: the first rank seen; sale: where it was joined
+ * @typedef {{id: number | string, room: string | null, kind?: "sale" | "performance"}} Goal what one lines up for: a sale,
+ *   where nothing else is said
+ * @typedef {{start: number | null, goal: string | null}} Stint start: the first rank seen; goal: the address of the view
+ *   where it was joined, as `sale/42`
  */
 import { clock } from "../clock.js";
+import { t } from "../i18n.js";
 import { path } from "../rest.js";
 import { Signal } from "../signal.js";
 import { claims } from "./claims.js";
+import { concerts } from "./concerts.js";
 import { live } from "./live.js";
 import { sales, statusNow } from "./sales.js";
 import { session } from "./session.js";
@@ -57,22 +62,21 @@ class Line extends Signal {
     return state === "waiting" && start && !isProvisional ? Math.max(0, 1 - rank / start) : 0;
   }
 
-  /** The rooms in which the buyer waits or was let in, with the sale that it was for; those let in come first. */
+  /** The rooms in which the buyer waits or was let in, with what it was for; those let in come first. */
   get current() {
-    const places = [...this.#stints].map(([room, { sale }]) => ({ room, sale, place: this.of(room) }));
+    const places = [...this.#stints].map(([room, { goal }]) => ({ room, goal, place: this.of(room) }));
     const isIn = ({ state, isUsed }) => state === "waiting" || (state === "admitted" && !isUsed);
-    const isOver = (sale) => sale && ["closed", "cancelled"].includes(statusNow(sale));
     const turn = ({ place }) => (place.state === "admitted" ? 0 : 1);
-    return places.filter(({ sale, place }) => sale && isIn(place) && !isOver(sales.get(sale)))
+    return places.filter(({ goal, place }) => goal && isIn(place) && !isOver(goal))
       .sort((a, b) => turn(a) - turn(b));
   }
 
-  /** Joins the line of a sale's room. Never rejects: what came of it shows in the place. */
-  async join(sale) {
-    this.#noteSale(sale);
-    claims.forgetRefusal(sale.id);
+  /** Joins the line of a room. Never rejects: what came of it shows in the place. @param {Goal} goal */
+  async join(goal) {
+    this.#noteGoal(goal);
+    if (goal.kind !== "performance") claims.forgetRefusal(goal.id);
     live.reconnect();
-    await live.dibs?.join(sale.room).catch(() => {});
+    await live.dibs?.join(goal.room).catch(() => {});
     this.tell();
   }
 
@@ -84,18 +88,18 @@ class Line extends Signal {
 
   /**
    * Takes up the place that this client has already: from another tab, another device, or from before this tab was
-   * closed. Asked once for each room, and only where this tab doesn't know of a place itself.
+   * closed. Asked once for each room, and only where this tab doesn't know of a place itself. @param {Goal} goal
    */
-  async look(sale) {
-    const { room } = sale;
+  async look(goal) {
+    const { room } = goal;
     const userId = this.#userId;
-    if (this.of(room).state !== "out" && !this.#stint(room).sale) this.#noteSale(sale);
+    if (this.of(room).state !== "out" && !this.#stint(room).goal) this.#noteGoal(goal);
     if (!room || userId === null || live.state !== "connected" || this.#looked.has(room)) return;
     this.#looked.add(room);
     if (this.of(room).state !== "out") return;
     const known = await session.call("GET", path`api/users/${userId}/token?room=${room}`).catch(() => null);
     const hasPlace = known?.status === "WAITING" || known?.status === "IN_PROGRESS";
-    if (hasPlace && this.#userId === userId && this.of(room).state === "out") await this.join(sale);
+    if (hasPlace && this.#userId === userId && this.of(room).state === "out") await this.join(goal);
   }
 
   #follow() {
@@ -115,27 +119,45 @@ class Line extends Signal {
 
   #moved({ room, state, rank, isProvisional }) {
     this.#obstacles.delete(room);
-    const { start, sale } = this.#stint(room);
-    if (state === "waiting" && !isProvisional) this.#note(room, { start: Math.max(start ?? rank, rank), sale });
-    else if (state !== "waiting") this.#note(room, { start: null, sale });
+    const { start, goal } = this.#stint(room);
+    if (state === "waiting" && !isProvisional) this.#note(room, { start: Math.max(start ?? rank, rank), goal });
+    else if (state !== "waiting") this.#note(room, { start: null, goal });
     this.tell();
   }
 
-  #noteSale({ room, id }) {
-    this.#note(room, { ...this.#stint(room), sale: String(id) });
+  #noteGoal({ room, id, kind = "sale" }) {
+    this.#note(room, { ...this.#stint(room), goal: `${kind}/${encodeURIComponent(id)}` });
   }
 
   /** @returns {Stint} */
   #stint(room) {
-    return this.#stints.get(room) ?? { start: null, sale: null };
+    return this.#stints.get(room) ?? { start: null, goal: null };
   }
 
   #note(room, stint) {
     const before = this.#stint(room);
     this.#stints.set(room, stint);
-    if (this.#userId === null || (before.start === stint.start && before.sale === stint.sale)) return;
+    if (this.#userId === null || (before.start === stint.start && before.goal === stint.goal)) return;
     sessionStorage.setItem(`dibs:line:${this.#userId}`, JSON.stringify([...this.#stints]));
   }
+}
+
+/** @param {string} goal @returns {string} what it is called */
+export function nameOf(goal) {
+  const [kind, id] = parts(goal);
+  if (kind === "performance") return concerts.performance(id)?.concert.name ?? t("performance.serial", { id });
+  return sales.get(id)?.name ?? t("sale.serial", { id });
+}
+
+function isOver(goal) {
+  const [kind, id] = parts(goal);
+  const sale = kind === "sale" ? sales.get(id) : undefined;
+  return sale !== undefined && ["closed", "cancelled"].includes(statusNow(sale));
+}
+
+function parts(goal) {
+  const [kind, id] = goal.split("/");
+  return [kind, decodeURIComponent(id)];
 }
 
 function kept(userId) {

@@ -5,7 +5,7 @@ import { Signal } from "../signal.js";
 import { session } from "./session.js";
 
 const BAD_TOKEN = "close_4501";
-const FORWARDED = ["connected", "result", "order", "sale", "error", "place"];
+const FORWARDED = ["connected", "result", "order", "sale", "error", "place", "seats", "reservation"];
 
 class Live extends Signal {
   /** @type {import("../../dibs.js").Dibs | null} */ dibs = null;

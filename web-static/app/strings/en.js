@@ -1,4 +1,6 @@
 /** What the page says in English. */
+import { enSeats } from "./en-seats.js";
+
 export const en = {
   "app.name": "Dibs",
   "app.motto": "First come, first served. Fairly.",
@@ -411,6 +413,8 @@ export const en = {
   "cell.insufficient_points": "Too few points",
   "cell.not_admitted": "Not let in",
   "cell.other": "{code}",
+
+  ...enSeats,
 
   "unit.milliseconds": "{value}\u00a0ms",
   "unit.seconds": "{value}\u00a0s",

@@ -1,4 +1,6 @@
 /** What the page says in Korean. */
+import { koSeats } from "./ko-seats.js";
+
 export const ko = {
   "app.name": "Dibs",
   "app.motto": "먼저 온 순서대로, 공정하게.",
@@ -411,6 +413,8 @@ export const ko = {
   "cell.insufficient_points": "포인트 부족",
   "cell.not_admitted": "입장 전",
   "cell.other": "{code}",
+
+  ...koSeats,
 
   "unit.milliseconds": "{value}ms",
   "unit.seconds": "{value}초",

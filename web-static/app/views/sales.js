@@ -1,8 +1,10 @@
-/** The buyer's first view: every sale, as tickets. */
+/** The buyer's first view: every concert and every sale, as tickets. */
 import { each, h, refresh } from "../dom.js";
 import { t } from "../i18n.js";
+import { concertLine } from "../parts/concert-line.js";
 import { problemWords } from "../parts/problem.js";
 import { olderButton, saleLine } from "../parts/ticket.js";
+import { concerts } from "../stores/concerts.js";
 import { sales, statusNow } from "../stores/sales.js";
 
 const GROUPS = [
@@ -13,6 +15,7 @@ const GROUPS = [
 
 export function show() {
   let problem = null;
+  let concertProblem = null;
   let hasLoaded = false;
   const groups = GROUPS.map((group) => {
     const list = h("ul", { class: "tickets" });
@@ -24,31 +27,48 @@ export function show() {
     return { element, update: () => each(list, members(), (sale) => sale.id, saleLine) };
   });
 
+  const concertList = h("ul", { class: "tickets" });
+  const concertGroup = h("section", { hidden: () => concerts.all.length === 0, "aria-labelledby": "group-concerts" },
+    h("h2", { id: "group-concerts", class: "eyebrow" }, () => t("concert.title")), concertList);
   const element = h("section", { class: "column column--wide" },
     h("h1", {}, () => t("sales.title")),
-    h("p", { class: "notice", role: "status", hidden: () => !problem }, () => problem && problemWords(problem)),
-    h("p", { class: "empty", hidden: () => !hasLoaded || sales.all.length > 0 }, () => t("sales.none")),
+    h("p", { class: "notice", role: "status", hidden: () => !shownProblem() },
+      () => shownProblem() && problemWords(shownProblem())),
+    h("p", { class: "empty", hidden: isNotEmpty }, () => t("sales.none")),
+    concertGroup,
     groups.map((group) => group.element),
     olderButton());
 
+  function shownProblem() {
+    return problem ?? concertProblem;
+  }
+
+  function isNotEmpty() {
+    return !hasLoaded || sales.all.length > 0 || concerts.all.length > 0;
+  }
+
   const update = () => {
     for (const group of groups) group.update();
+    each(concertList, concerts.all, (concert) => concert.concertId, concertLine);
     refresh(element);
   };
-  const stopListening = sales.listen(update);
-  const unfollow = sales.follow(null, (error) => {
-    problem = error;
-    hasLoaded ||= !error;
-    update();
-  });
+  const stops = [
+    sales.listen(update),
+    concerts.listen(update),
+    sales.follow(null, (error) => {
+      problem = error;
+      hasLoaded ||= !error;
+      update();
+    }),
+    concerts.follow(null, (error) => { concertProblem = error?.isUndecided ? error : null; update(); }),
+  ];
   const ticking = setInterval(update, 1000);
   return {
     title: () => t("sales.title"),
     element,
     close() {
       clearInterval(ticking);
-      stopListening();
-      unfollow();
+      for (const stop of stops) stop();
     },
   };
 }

@@ -7,7 +7,7 @@ import { session } from "../../stores/session.js";
 
 const LINKS = [
   ["#/admin", "admin.sales"], ["#/admin/register", "admin.register"], ["#/admin/rooms", "admin.rooms"],
-  ["#/admin/statistics", "admin.statistics"],
+  ["#/admin/concerts", "admin.concerts"], ["#/admin/statistics", "admin.statistics"],
   ["#/admin/failed", "admin.failed"], ["#/admin/audit", "admin.audit"], ["#/admin/points", "admin.points"],
 ];
 
