@@ -120,7 +120,7 @@ import Testing
             try await fails("/api/payment", payment(["point": 9]), "invalid", "point: must be the price, 10")
             try await fails("/api/payment", payment(["point": -1]), "invalid", "point")
             try await fails("/api/payment", payment(["point": 1.5]), "bad_request", "point")
-            try await fails("/api/payment", payment(["reservationId": "\(date)-999999"]), "not_found")
+            try await fails("/api/payment", payment(["reservationId": .text("\(date)-999999")]), "not_found")
             try await fails("/api/payment", payment(["reservationId": "999999-1"]), "not_found", "reservationId")
             try await fails("/api/payment", payment(["reservationId": 5]), "not_found", "reservationId")
             try await fails("/api/payment", payment(["userId": "eve"]), "forbidden")
