@@ -111,7 +111,10 @@ begin
     on conflict (performance_id, seat) where is_live do nothing;
     get diagnostics inserted = row_count;
     if inserted <> cardinality(some_seats) then
-        raise exception 'a seat was taken meanwhile' using errcode = 'serialization_failure';
+        -- One that names a seat twice loses no race: to try it again would help nobody.
+        raise exception 'a seat is taken' using errcode = case
+            when (select count(distinct seat) from unnest(some_seats) as seat) < cardinality(some_seats)
+                then 'unique_violation' else 'serialization_failure' end;
     end if;
     return true;
 end $$;
@@ -203,7 +206,13 @@ begin
         (select coalesce(sum(seat_count), 0) from written)
     into inserted, seated, promised;
     if seated <> promised then
-        raise exception 'a seat was taken meanwhile' using errcode = 'serialization_failure';
+        -- As above.
+        raise exception 'a seat is taken' using errcode = case
+            when exists (
+                select from unnest(seat_performance_ids, seat_sequences, seat_numbers)
+                    as s (performance_id, sequence, seat)
+                group by performance_id, sequence, seat having count(*) > 1)
+                then 'unique_violation' else 'serialization_failure' end;
     elsif inserted = cardinality(sequences) then
         return;
     end if;
@@ -228,7 +237,7 @@ begin
         select b.place
         from unnest(performance_ids, sequences, client_ids, seat_counts)
             with ordinality as b (performance_id, sequence, client_id, seat_count, place)
-        join unnest(seat_performance_ids, seat_sequences, seat_numbers) as s (performance_id, sequence, seat)
+        left join unnest(seat_performance_ids, seat_sequences, seat_numbers) as s (performance_id, sequence, seat)
             using (performance_id, sequence)
         left join reservations r
             on r.performance_id = b.performance_id and r.sequence = b.sequence and r.client_id = b.client_id
