@@ -8,7 +8,7 @@ import Testing
 /// However many do it at once, points and seats come out exact.
 @Suite(.onLoop) struct PaymentRaceTests {
     @Test @LoopActor func manyPaymentsOfOneReservation() async throws {
-        let fixture = try await Fixture()
+        let fixture = try await Fixture(pool: 6)
         let store = fixture.store
         let id = try await fixture.performance()
         try await fixture.give(1000, to: "c1")
@@ -160,11 +160,11 @@ import Testing
     }
 
     @Test @LoopActor func payingAndRefundingAtOnce() async throws {
-        let fixture = try await Fixture()
+        let fixture = try await Fixture(pool: 6)
         let store = fixture.store
         let id = try await fixture.performance()
         try await fixture.give(100, to: "c1")
-        for round in 1...20 {
+        for round in 1...100 {
             let hold = Hold.test(id, Int64(round), seats: [1, 2], client: "c1")
             let refunds = try await concurrently(6) { number -> RefundResult? in
                 guard number % 3 != 0 else {

@@ -131,6 +131,7 @@ import Testing
         #expect(try await store.status(stale) == .expired)
         #expect(try await store.pay(stale, point: 20, key: nil) == .stale)
         #expect(try await store.close(stale) == .expired)
+        #expect(try await store.commit([stale.event()]) == [stale.id])
         // The same when the payment comes first.
         let early = Hold.test(id, 4, seats: [1])
         #expect(try await store.pay(early, point: 10, key: nil) == .stale)
@@ -310,14 +311,23 @@ import Testing
         try await ask("select pg_advisory_unlock_shared(performance_lock($1))")
         #expect(await rebuilding.value?.epoch == 1)
 
-        try await ask("select pg_advisory_lock(performance_lock($1))")
-        let hold = Hold.test(id, SaleEpoch.base(1) + 1, seats: [1], epoch: 1)
-        let committing = EventLoop.task { try? await store.commit([hold.event()]) }
-        while try await waiting() == 0 {}
-        #expect(try await store.reservation(hold.id) == nil)
-        try await ask("select pg_advisory_unlock(performance_lock($1))")
-        #expect(await committing.value == [])
-        #expect(try await store.status(hold) == .held)
+        let holds = (1...4).map { Hold.test(id, SaleEpoch.base(1) + $0, seats: [$0], epoch: 1) }
+        _ = try await store.pay(holds[3], point: 0, key: nil)
+        let writers: [@Sendable @LoopActor () async throws -> Void] = [
+            { _ = try await store.commit([holds[0].event()]) },
+            { _ = try await store.pay(holds[1], point: 0, key: nil) },
+            { _ = try await store.close(holds[2]) }, { _ = try await store.refund(holds[3].id) },
+        ]
+        for (number, write) in writers.enumerated() {
+            try await ask("select pg_advisory_lock(performance_lock($1))")
+            let writing = EventLoop.task { (try? await write()) != nil }
+            while try await waiting() == 0 {}
+            try await ask("select pg_advisory_unlock(performance_lock($1))")
+            #expect(await writing.value, "\(number)")
+        }
+        var statuses: [ReservationStatus?] = []
+        for hold in holds { statuses.append(try await store.status(hold)) }
+        #expect(statuses == [.held, .paid, .expired, .released])
         await other.stop()
     }
 }

@@ -327,7 +327,9 @@ begin
     perform share_performances(array[a_performance]);
     -- Neither the client nor the price of a row ever changes.
     select * into r from reservations x where x.performance_id = a_performance and x.sequence = a_sequence;
-    if r.price > 0 then
+    if not found then
+        return false;
+    elsif r.price > 0 then
         perform from accounts where client_id = r.client_id for update;
     end if;
     update reservations x set status = 'released', ended_at = now(), settled = false
