@@ -96,7 +96,8 @@ begin
         case when the_status = 'held' then null when the_status = a_status and the_cause is null
             and a_status = 'expired' then an_expires_at else now() end,
         the_cause)
-    on conflict (performance_id, sequence) do nothing;
+    -- By whichever of the two unique indexes it is found.
+    on conflict do nothing;
     if not found then
         raise exception 'the reservation was written meanwhile' using errcode = 'serialization_failure';
     end if;
@@ -190,7 +191,8 @@ begin
             join reservation_seats l
                 on l.performance_id = s.performance_id and l.seat = s.seat and l.is_live)
         order by b.performance_id, b.sequence
-        on conflict (performance_id, sequence) do nothing
+        -- By whichever of the two unique indexes it is found.
+        on conflict do nothing
         returning performance_id, sequence, performance_seats, is_live, seat_count
     ), placed as (
         insert into reservation_seats (performance_id, sequence, seat, performance_seats, is_live)
