@@ -39,6 +39,8 @@ extension Store {
             Self.select(id))
         guard let reservation = results[1].first.map({ Reservation($0) }) else { return .notFound }
         let newly = results[0].first!.flag(0)
+        // It was paid between the two statements.
+        if reservation.status == .paid { return try await refund(id) }
         guard reservation.status == .released, reservation.paidAt != nil else { return .notPaid(reservation.status) }
         return .released(reservation, newly: newly)
     }

@@ -26,6 +26,32 @@ import Testing
         print("priced, batches of 1000: \(try await commit(fixture, batch: 1000, concurrency: 1, price: 30))")
     }
 
+    /// Holds of one and of two seats in turn; then their ends. Rows a second are reservations, not seats.
+    @Test(arguments: [1, 2]) @LoopActor func holds(concurrency: Int) async throws {
+        let fixture = try await Fixture()
+        let performance = try await fixture.performance(seats: 75_000)
+        let holds = (0..<Self.count).map { index in
+            Hold.test(
+                performance, index + 1,
+                seats: index % 2 == 0 ? [index / 2 * 3 + 1] : [index / 2 * 3 + 2, index / 2 * 3 + 3])
+        }
+        for status in [ReservationStatus.held, .held, .expired, .expired] {
+            let batches = holds.map { $0.event(status) }.chunks(of: 1000).map(Array.init)
+            let before = EventLoop.nanoseconds
+            let refused = try await concurrently(concurrency) { committer in
+                var refused = 0
+                for index in stride(from: committer, to: batches.count, by: concurrency) {
+                    refused += try await fixture.store.commit(batches[index]).count
+                }
+                return refused
+            }
+            print("\(status), batches of 1000, \(concurrency) at once: \(Self.rate(since: before))")
+            #expect(refused.allSatisfy { $0 == 0 })
+        }
+        #expect(try await fixture.store.reservationCounts(of: performance) == [.expired: Self.count])
+        try await fixture.expectInOrder(performance)
+    }
+
     /// Rows a second from a file into the same table with the same indexes and constraints.
     @LoopActor
     private func copy(_ fixture: Fixture) async throws -> Int64 {

@@ -13,13 +13,13 @@ struct Fixture {
 
     /// On the shared cluster, or on one of the test's own. The timeout is long: a busy machine is no outage.
     init(
-        on server: PostgresServer? = nil, timeout: Int64 = 30_000, attempts: Int = 2, committers: Int = 2
+        on server: PostgresServer? = nil, timeout: Int64 = 30_000, attempts: Int = 2, pool: Int = 2, committers: Int = 2
     ) async throws {
         if let server { self.server = server } else { self.server = try await PostgresServer.shared() }
         connectionString = try await self.server.makeDatabase()
         store = try Store(
             StoreConfiguration(
-                connectionString: connectionString, poolSize: 2, committerConnections: committers,
+                connectionString: connectionString, poolSize: pool, committerConnections: committers,
                 requestTimeoutMilliseconds: timeout, commitAttempts: attempts), log: .none)
         store.start()
         _ = try await store.migrate()

@@ -1,5 +1,6 @@
 import EventLoop
 import Model
+import TestServices
 import Testing
 
 @testable import Persistence
@@ -42,5 +43,291 @@ import Testing
         // Their seats are another's.
         #expect(try await store.commit([Hold.test(id, 4, seats: [1, 2, 3]).event()]).isEmpty)
         #expect(try await fixture.holder(of: 1, id) == 4)
+    }
+}
+
+/// Two holds of one seat, of which PostgreSQL hears in any order.
+@Suite(.onLoop) struct NewerWinsTests {
+    /// Every order of these, one by one and in batches, twice: it comes to the same.
+    @Test(arguments: [1, 2, 5]) @LoopActor func anyOrderComesToTheSame(batch: Int) async throws {
+        let fixture = try await Fixture()
+        let store = fixture.store
+        let id = try await fixture.performance(seats: 2000)
+        for (number, order) in permutations([0, 1, 2, 3, 4]).enumerated() {
+            let base = Int64(number * 10)
+            let holds = [
+                Hold.test(id, base + 1, seats: [base + 1, base + 2]), .test(id, base + 2, seats: [base + 2, base + 3]),
+                .test(id, base + 3, seats: [base + 3]),
+            ]
+            let log = [
+                holds[0].event(), holds[0].event(.expired), holds[1].event(), holds[1].event(.released),
+                holds[2].event(),
+            ]
+            for _ in 0..<2 {
+                for events in order.map({ log[$0] }).chunks(of: batch) {
+                    #expect(try await store.commit(Array(events)).isEmpty, "\(order)")
+                }
+                var found: [Reservation] = []
+                for hold in holds { found.append(try #require(try await store.reservation(hold.id))) }
+                #expect(found.map(\.status) == [.expired, .released, .held], "\(order)")
+                #expect(found[0].endedAt == holds[0].expiresAt, "\(order)")
+                #expect(found.map(\.seats) == holds.map(\.seats), "\(order)")
+                #expect(try await fixture.holder(of: base + 1, id) == nil)
+                #expect(try await fixture.holder(of: base + 2, id) == nil)
+                #expect(try await fixture.holder(of: base + 3, id) == base + 3)
+            }
+        }
+        try await fixture.expectInOrder(id)
+        #expect(try await fixture.number("select count(*) from reservations where cause is not null") == 0)
+    }
+
+    @Test @LoopActor func olderOnesEndComesLater() async throws {
+        let fixture = try await Fixture()
+        let store = fixture.store
+        let id = try await fixture.performance()
+        try await fixture.give(100, to: "c2", "c5")
+        let (older, newer) = (Hold.test(id, 1, seats: [1, 2]), Hold.test(id, 2, seats: [2, 3]))
+        _ = try await store.commit([older.event()])
+        // Paid for before anybody heard of the older one's end; the committer has not come to the newer one either.
+        guard case .paid = try await store.pay(newer, point: 20, key: nil) else {
+            Issue.record("not paid")
+            return
+        }
+        #expect(try await store.status(older) == .expired)
+        #expect(try await fixture.holder(of: 1, id) == nil)
+        #expect(try await store.commit([newer.event(), older.event(), older.event(.released)]).isEmpty)
+        #expect(try await store.status(older) == .released)
+        #expect(try await store.status(newer) == .paid)
+
+        // The older hold itself comes later still, and takes nothing back; nor can it be paid for.
+        let (late, next) = (Hold.test(id, 4, seats: [5, 6]), Hold.test(id, 5, seats: [6]))
+        #expect(try await store.commit([next.event()]).isEmpty)
+        #expect(try await store.commit([late.event()]).isEmpty)
+        #expect(try await store.status(late) == .expired)
+        #expect(try await store.pay(late, point: 20, key: nil) == .stale)
+        #expect(try await fixture.holder(of: 6, id) == 5)
+        #expect(try await store.commit([late.event(.expired), late.event()]).isEmpty)
+        #expect(try await store.pay(late, point: 20, key: nil) == .over)
+        try await fixture.expectInOrder(id)
+    }
+
+    /// Redis has lost writes: a seat that is paid for was given away again.
+    @Test @LoopActor func paidSeatIsNotGivenAway() async throws {
+        let fixture = try await Fixture()
+        let store = fixture.store
+        let id = try await fixture.performance()
+        try await fixture.give(100, to: "c1", "c2", "c3", "c4")
+        let paid = Hold.test(id, 1, seats: [1, 2])
+        guard case .paid = try await store.pay(paid, point: 20, key: nil) else {
+            Issue.record("not paid")
+            return
+        }
+        let (stale, other) = (Hold.test(id, 2, seats: [2, 3]), Hold.test(id, 3, seats: [4]))
+        for _ in 0..<2 { #expect(try await store.commit([other.event(), stale.event()]) == [stale.id]) }
+        #expect(try await store.status(stale) == .expired)
+        #expect(try await store.status(other) == .held)
+        // So it stays, whatever the log says of it afterwards, and whoever asks.
+        #expect(try await store.commit([stale.event(.released), stale.event(.expired)]) == [stale.id])
+        #expect(try await store.status(stale) == .expired)
+        #expect(try await store.pay(stale, point: 20, key: nil) == .stale)
+        #expect(try await store.close(stale) == .expired)
+        #expect(try await store.commit([stale.event()]) == [stale.id])
+        // The same when the payment comes first.
+        let early = Hold.test(id, 4, seats: [1])
+        #expect(try await store.pay(early, point: 10, key: nil) == .stale)
+        #expect(try await store.commit([early.event()]) == [early.id])
+        #expect(try await store.balance(of: ClientID("c4")!) == 100)
+
+        // Refunded, the seat is free for the next one.
+        _ = try await store.refund(paid.id)
+        #expect(try await store.commit([Hold.test(id, 5, seats: [1, 2]).event()]).isEmpty)
+        #expect(try await fixture.holder(of: 2, id) == 5)
+        try await fixture.expectInOrder(id)
+    }
+
+    /// Several committers at once over one seat: the newest has it, and nobody is refused.
+    @Test(.timeLimit(.minutes(1))) @LoopActor func manyCommittersOverOneSeat() async throws {
+        let fixture = try await Fixture(committers: 4)
+        let store = fixture.store
+        let id = try await fixture.performance()
+        var generator = SeededGenerator(seed: 7)
+        let holds = (1...80).map { Hold.test(id, Int64($0), seats: [1, Int64($0 % 5) + 2]) }.shuffled(using: &generator)
+        let refused = try await concurrently(20) { committer in
+            var refused: [ReservationID] = []
+            for hold in holds[committer * 4..<committer * 4 + 4] {
+                while true {
+                    do {
+                        refused += try await store.commit([hold.event()])
+                        break
+                    } catch let error as DatabaseError where error.isTransient {}
+                }
+            }
+            return refused
+        }
+        #expect(refused.allSatisfy { $0.isEmpty })
+        #expect(try await fixture.holder(of: 1, id) == 80)
+        #expect(try await store.reservationCounts(of: id) == [.held: 1, .expired: 79])
+        try await fixture.expectInOrder(id)
+    }
+}
+
+/// What PostgreSQL takes from no log.
+@Suite(.onLoop) struct RefusedReservationTests {
+    @Test @LoopActor func refusedOneHurtsNoOther() async throws {
+        let fixture = try await Fixture()
+        let id = try await fixture.performance(seats: 500)
+        let warnings = Journal<String>()
+        let store = try Store(
+            StoreConfiguration(connectionString: fixture.connectionString, requestTimeoutMilliseconds: 30_000),
+            log: Log { _, event, fields in EventLoop.task { warnings.add("\(event) \(fields)") } })
+        store.start()
+        var holds = (1...200).map { Hold.test(id, Int64($0), seats: [Int64($0)]) }
+        holds[20] = .test(id, 21, seats: [501])
+        holds[30] = .test(id, 31, seats: [0, 31])
+        holds[40] = .test(id, 41, seats: [41, 41])
+        holds[50] = .test(id, 51, seats: [])
+        holds[60] = .test(id, 61, seats: Array(400...1400))
+        holds[70] = .test(PerformanceID(99), 71, seats: [71])
+        let bad = [20, 30, 40, 50, 60, 70].map { holds[$0] }
+        #expect(try await store.commit(holds.map { $0.event() }) == bad.map(\.id).sorted())
+        #expect(try await store.reservationCounts(of: id) == [.held: 194])
+        for hold in bad {
+            #expect(try await store.reservation(hold.id) == nil)
+            #expect(try await store.commit([hold.event(.expired)]) == [hold.id])
+        }
+        _ = try await warnings.next("that one is refused") {
+            $0.hasPrefix("reservation_refused") && $0.contains("reservation_seats_within_seats")
+        }
+        try await fixture.expectInOrder(id)
+        await store.stop()
+    }
+
+    /// Redis lost its latest writes and gives an id out again.
+    @Test @LoopActor func idOfAnotherReservation() async throws {
+        let fixture = try await Fixture()
+        let store = fixture.store
+        let id = try await fixture.performance()
+        try await fixture.give(100, to: "c1", "other")
+        let mine = Hold.test(id, 1, seats: [1, 2])
+        _ = try await store.commit([mine.event()])
+        let others = [
+            Hold.test(id, 1, seats: [1, 2], client: "other"), .test(id, 1, seats: [1]), .test(id, 1, seats: [1, 2, 3]),
+            .test(id, 1, seats: [1, 3]),
+        ]
+        for other in others {
+            for status in [ReservationStatus.held, .expired, .released] {
+                #expect(try await store.commit([other.event(status)]) == [mine.id])
+            }
+            #expect(try await store.commit([mine.event(), other.event(.released)]) == [mine.id])
+            #expect(try await store.pay(other, point: other.price, key: nil) == .stale)
+            #expect(try await store.close(other) == .expired)
+        }
+        #expect(try await store.reservation(mine.id) == mine.held)
+        #expect(try await store.balance(of: ClientID("other")!) == 100)
+
+        // Both in one batch, neither known before: the first gets it.
+        let (first, second) = (Hold.test(id, 2, seats: [5]), Hold.test(id, 2, seats: [6], client: "other"))
+        #expect(try await store.commit([first.event(), second.event(), second.event(.released)]) == [first.id])
+        #expect(try await store.reservation(first.id) == first.held)
+        try await fixture.expectInOrder(id)
+    }
+
+    @Test @LoopActor func olderEpochIsTooLate() async throws {
+        let fixture = try await Fixture()
+        let store = fixture.store
+        let id = try await fixture.performance()
+        try await fixture.give(100, to: "c1", "c2", "c3", "c4", "c5")
+        let known = (1...3).map { Hold.test(id, $0, seats: [$0]) }
+        _ = try await store.commit(known.map { $0.event() })
+        #expect(try await store.beginRebuild(id)?.epoch == 1)
+        // What PostgreSQL knew goes on as it was.
+        guard case .paid = try await store.pay(known[0], point: 10, key: nil) else {
+            Issue.record("not paid")
+            return
+        }
+        #expect(
+            try await store.commit([known[0].event(.expired), known[1].event(.expired), known[2].event()]).isEmpty)
+        #expect(try await store.close(known[2]) == .expired)
+
+        // What it did not know is expired, whatever is heard of it, in whatever order.
+        let late = [Hold.test(id, 4, seats: [4]), .test(id, 5, seats: [5]), .test(id, 6, seats: [6])]
+        #expect(try await store.pay(late[0], point: 10, key: nil) == .stale)
+        #expect(try await store.commit([late[1].event(.released)]) == [late[1].id])
+        #expect(try await store.close(late[2]) == .expired)
+        for status in [ReservationStatus.held, .released, .expired] {
+            #expect(try await store.commit(late.map { $0.event(status) }) == late.map(\.id))
+            #expect(try await store.reservationCounts(of: id) == [.paid: 1, .expired: 5])
+        }
+        #expect(try await store.balance(of: ClientID("c4")!) == 100)
+
+        // The new epoch's holds are taken, and have the seats.
+        let fresh = Hold.test(id, SaleEpoch.base(1) + 1, seats: [2, 3, 4, 5], client: "c5", epoch: 1)
+        #expect(try await store.commit([fresh.event()]).isEmpty)
+        #expect(try await store.status(fresh) == .held)
+        try await fixture.expectInOrder(id)
+    }
+
+    @Test @LoopActor func snapshotHasWhatIsLive() async throws {
+        let fixture = try await Fixture()
+        let store = fixture.store
+        let id = try await fixture.performance()
+        try await fixture.give(100, to: "c1", "c2")
+        #expect(try await store.beginRebuild(PerformanceID(99)) == nil)
+        let holds = (1...5).map { Hold.test(id, $0, seats: [$0 * 2, $0 * 2 + 1], client: "c\($0 % 2 + 1)") }
+        _ = try await store.commit(holds.map { $0.event() } + [holds[4].event(.released)])
+        _ = try await store.pay(holds[0], point: 20, key: nil)
+        _ = try await store.pay(holds[1], point: 20, key: nil)
+        _ = try await store.refund(holds[1].id)
+        let snapshot = try #require(try await store.beginRebuild(id))
+        let performance = try await store.performance(id)?.performance
+        #expect(snapshot.performance == performance)
+        #expect(snapshot.epoch == 1)
+        #expect(snapshot.lastSequence == 5)
+        #expect(snapshot.reservations.map(\.status) == [.paid, .held, .held])
+        #expect(snapshot.reservations[1] == holds[2].held)
+        let paid = try await store.reservation(holds[0].id)
+        #expect(snapshot.reservations[0] == paid)
+        #expect(try await store.beginRebuild(id)?.epoch == 2)
+        #expect(try await store.performance(id)?.epoch == 2)
+    }
+
+    /// A rebuild reads when nobody is writing; who comes meanwhile waits for it.
+    @Test @LoopActor func rebuildWaitsForWriters() async throws {
+        let fixture = try await Fixture()
+        let store = fixture.store
+        let id = try await fixture.performance(price: 0)
+        let other = try Store(
+            StoreConfiguration(connectionString: fixture.connectionString, poolSize: 1), log: .none)
+        other.start()
+        @LoopActor func ask(_ sql: StaticString) async throws {
+            _ = try await other.pool.perform(Statement(sql, .integer(id.rawValue)))
+        }
+        func waiting() async throws -> Int64 {
+            try await fixture.number("select count(*) from pg_locks where locktype = 'advisory' and not granted")
+        }
+        try await ask("select pg_advisory_lock_shared(performance_lock($1))")
+        let rebuilding = EventLoop.task { try? await fixture.store.beginRebuild(id) }
+        while try await waiting() == 0 {}
+        try await ask("select pg_advisory_unlock_shared(performance_lock($1))")
+        #expect(await rebuilding.value?.epoch == 1)
+
+        let holds = (1...4).map { Hold.test(id, SaleEpoch.base(1) + $0, seats: [$0], epoch: 1) }
+        _ = try await store.pay(holds[3], point: 0, key: nil)
+        let writers: [@Sendable @LoopActor () async throws -> Void] = [
+            { _ = try await store.commit([holds[0].event()]) },
+            { _ = try await store.pay(holds[1], point: 0, key: nil) },
+            { _ = try await store.close(holds[2]) }, { _ = try await store.refund(holds[3].id) },
+        ]
+        for (number, write) in writers.enumerated() {
+            try await ask("select pg_advisory_lock(performance_lock($1))")
+            let writing = EventLoop.task { (try? await write()) != nil }
+            while try await waiting() == 0 {}
+            try await ask("select pg_advisory_unlock(performance_lock($1))")
+            #expect(await writing.value, "\(number)")
+        }
+        var statuses: [ReservationStatus?] = []
+        for hold in holds { statuses.append(try await store.status(hold)) }
+        #expect(statuses == [.held, .paid, .expired, .released])
+        await other.stop()
     }
 }

@@ -96,7 +96,8 @@ begin
         case when the_status = 'held' then null when the_status = a_status and the_cause is null
             and a_status = 'expired' then an_expires_at else now() end,
         the_cause)
-    on conflict (performance_id, sequence) do nothing;
+    -- By whichever of the two unique indexes it is found.
+    on conflict do nothing;
     if not found then
         raise exception 'the reservation was written meanwhile' using errcode = 'serialization_failure';
     end if;
@@ -111,7 +112,10 @@ begin
     on conflict (performance_id, seat) where is_live do nothing;
     get diagnostics inserted = row_count;
     if inserted <> cardinality(some_seats) then
-        raise exception 'a seat was taken meanwhile' using errcode = 'serialization_failure';
+        -- One that names a seat twice loses no race: to try it again would help nobody.
+        raise exception 'a seat is taken' using errcode = case
+            when (select count(distinct seat) from unnest(some_seats) as seat) < cardinality(some_seats)
+                then 'unique_violation' else 'serialization_failure' end;
     end if;
     return true;
 end $$;
@@ -187,7 +191,8 @@ begin
             join reservation_seats l
                 on l.performance_id = s.performance_id and l.seat = s.seat and l.is_live)
         order by b.performance_id, b.sequence
-        on conflict (performance_id, sequence) do nothing
+        -- By whichever of the two unique indexes it is found.
+        on conflict do nothing
         returning performance_id, sequence, performance_seats, is_live, seat_count
     ), placed as (
         insert into reservation_seats (performance_id, sequence, seat, performance_seats, is_live)
@@ -203,7 +208,13 @@ begin
         (select coalesce(sum(seat_count), 0) from written)
     into inserted, seated, promised;
     if seated <> promised then
-        raise exception 'a seat was taken meanwhile' using errcode = 'serialization_failure';
+        -- As above.
+        raise exception 'a seat is taken' using errcode = case
+            when exists (
+                select from unnest(seat_performance_ids, seat_sequences, seat_numbers)
+                    as s (performance_id, sequence, seat)
+                group by performance_id, sequence, seat having count(*) > 1)
+                then 'unique_violation' else 'serialization_failure' end;
     elsif inserted = cardinality(sequences) then
         return;
     end if;
@@ -228,7 +239,7 @@ begin
         select b.place
         from unnest(performance_ids, sequences, client_ids, seat_counts)
             with ordinality as b (performance_id, sequence, client_id, seat_count, place)
-        join unnest(seat_performance_ids, seat_sequences, seat_numbers) as s (performance_id, sequence, seat)
+        left join unnest(seat_performance_ids, seat_sequences, seat_numbers) as s (performance_id, sequence, seat)
             using (performance_id, sequence)
         left join reservations r
             on r.performance_id = b.performance_id and r.sequence = b.sequence and r.client_id = b.client_id
@@ -323,7 +334,9 @@ begin
     perform share_performances(array[a_performance]);
     -- Neither the client nor the price of a row ever changes.
     select * into r from reservations x where x.performance_id = a_performance and x.sequence = a_sequence;
-    if r.price > 0 then
+    if not found then
+        return false;
+    elsif r.price > 0 then
         perform from accounts where client_id = r.client_id for update;
     end if;
     update reservations x set status = 'released', ended_at = now(), settled = false
