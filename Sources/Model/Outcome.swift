@@ -54,7 +54,8 @@ public enum Outcome: Hashable, Sendable {
             self = .expired(room, token: String(parts[2]))
             return
         case "v":
-            guard let reservation = ReservationID(parsing: parts[1]), let status = ReservationStatus(letter: parts[2])
+            guard rest == nil, let reservation = ReservationID(parsing: parts[1]),
+                let status = ReservationStatus(letter: parts[2])
             else { return nil }
             self = .reservation(reservation, status)
             return

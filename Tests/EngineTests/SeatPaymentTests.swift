@@ -74,7 +74,7 @@ import Testing
             let performance = try await fixture.performance(seats: 4)
             let first = try #require(try await fixture.hold("a", 1, 2, of: performance).held)
             let second = try #require(try await fixture.hold("a", 3, of: performance).held)
-            #expect(try await fixture.pay(second) == .begun(second, epoch: 0))
+            #expect(try await fixture.pay(second) == .begun(second, epoch: second.epoch))
             #expect(try await fixture.engine.release(second.id) == .underPayment)
             try await fixture.engine.settle([(id: second.id, as: .sold)])
             #expect(try await fixture.engine.release(second.id) == .sold)
@@ -106,7 +106,7 @@ import Testing
             // A million payments that begin and are refused leave the deadline where it is.
             fixture.clock.now = hold.expiresAt + -1
             for _ in 1...5 {
-                #expect(try await fixture.pay(hold) == .begun(hold, epoch: 0))
+                #expect(try await fixture.pay(hold) == .begun(hold, epoch: hold.epoch))
                 try await fixture.engine.refusePayment(hold.id)
             }
             #expect(try await fixture.engine.holds([hold.id])[hold.id]?.hold == hold)
@@ -128,7 +128,7 @@ import Testing
             let hold = try #require(try await fixture.hold("a", 1, 2, of: performance).held)
             fixture.clock.now = hold.expiresAt + -1000
             let begun = fixture.clock.now
-            #expect(try await fixture.pay(hold) == .begun(hold, epoch: 0))
+            #expect(try await fixture.pay(hold) == .begun(hold, epoch: hold.epoch))
             let kept = begun + SeatLease.milliseconds
             // The deadline is over: no other payment begins, but the seats are kept.
             fixture.clock.now = hold.expiresAt
@@ -161,7 +161,7 @@ import Testing
             let fixture = try await EngineFixture()
             let performance = try await fixture.performance(seats: 4)
             let hold = try #require(try await fixture.hold("a", 1, 2, of: performance).held)
-            #expect(try await fixture.pay(hold) == .begun(hold, epoch: 0))
+            #expect(try await fixture.pay(hold) == .begun(hold, epoch: hold.epoch))
             fixture.clock.now = hold.expiresAt
             #expect(try await fixture.tickSeats(performance).closing == [hold])
             for _ in 1...2 { try await fixture.engine.settle([(id: hold.id, as: .over)]) }
@@ -186,8 +186,8 @@ import Testing
             let watch = try await SeatWatch(fixture.engine, performance)
             let hold = try #require(try await fixture.hold("a", 1, of: performance).held)
             fixture.clock.now = hold.expiresAt + -1
-            #expect(try await fixture.pay(hold) == .begun(hold, epoch: 0))
-            #expect(try await fixture.pay(hold) == .begun(hold, epoch: 0))
+            #expect(try await fixture.pay(hold) == .begun(hold, epoch: hold.epoch))
+            #expect(try await fixture.pay(hold) == .begun(hold, epoch: hold.epoch))
             fixture.wait(10)
             #expect(try await fixture.tickSeats(performance).due == hold.expiresAt + (SeatLease.milliseconds - 1))
             // Two were under way.
@@ -213,7 +213,7 @@ import Testing
             let performance = try await fixture.performance(seats: 4)
             let watch = try await SeatWatch(fixture.engine, performance)
             let hold = try #require(try await fixture.hold("a", 1, of: performance).held)
-            #expect(try await fixture.pay(hold) == .begun(hold, epoch: 0))
+            #expect(try await fixture.pay(hold) == .begun(hold, epoch: hold.epoch))
             #expect(try await fixture.tickSeats(performance).due == hold.expiresAt)
             try await fixture.engine.refusePayment(hold.id)
             try await fixture.engine.refusePayment(hold.id)
@@ -306,7 +306,7 @@ import Testing
             for seat in 1...4 as ClosedRange<Int64> {
                 holds.append(try #require(try await fixture.hold("a\(seat)", seat, of: performance).held))
             }
-            for hold in holds[0...1] { #expect(try await fixture.pay(hold) == .begun(hold, epoch: 0)) }
+            for hold in holds[0...1] { #expect(try await fixture.pay(hold) == .begun(hold, epoch: hold.epoch)) }
             try await fixture.redis("CONFIG", "SET", "maxmemory", "1")
             await #expect(throws: Outage.self) { _ = try await fixture.hold("b", 9, of: performance) }
             await #expect(throws: Outage.self) { _ = try await fixture.pay(holds[2]) }
