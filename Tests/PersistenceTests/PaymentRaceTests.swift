@@ -133,14 +133,14 @@ import Testing
         var paying: Task<PaymentResult?, Never>?
         if paysFirst {
             paying = EventLoop.task { try? await store.pay(hold, point: 10, key: nil) }
-            while try await waiting() == 0 {}
+            try await eventually("it waits", within: 20_000) { try await waiting() > 0 }
         }
         let impatient = try await fixture.impatient(timeout: 30_000)
         let closing = EventLoop.task { try? await impatient.close(hold) }
-        while try await waiting() < (paysFirst ? 2 : 1) {}
+        try await eventually("it waits", within: 20_000) { try await waiting() == (paysFirst ? 2 : 1) }
         if !paysFirst {
             paying = EventLoop.task { try? await store.pay(hold, point: 10, key: nil) }
-            while try await waiting() < 2 {}
+            try await eventually("it waits", within: 20_000) { try await waiting() == 2 }
         }
         _ = try await other.pool.perform(Statement("commit"))
         let (status, result) = (await closing.value, await paying!.value)

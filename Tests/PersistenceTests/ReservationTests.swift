@@ -307,7 +307,7 @@ import Testing
         }
         try await ask("select pg_advisory_lock_shared(performance_lock($1))")
         let rebuilding = EventLoop.task { try? await fixture.store.beginRebuild(id) }
-        while try await waiting() == 0 {}
+        try await eventually("it waits", within: 20_000) { try await waiting() > 0 }
         try await ask("select pg_advisory_unlock_shared(performance_lock($1))")
         #expect(await rebuilding.value?.epoch == 1)
 
@@ -321,7 +321,7 @@ import Testing
         for (number, write) in writers.enumerated() {
             try await ask("select pg_advisory_lock(performance_lock($1))")
             let writing = EventLoop.task { (try? await write()) != nil }
-            while try await waiting() == 0 {}
+            try await eventually("it waits", within: 20_000) { try await waiting() > 0 }
             try await ask("select pg_advisory_unlock(performance_lock($1))")
             #expect(await writing.value, "\(number)")
         }
