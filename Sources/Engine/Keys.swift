@@ -7,6 +7,8 @@ import Model
 enum Keys {
     /// The random name of this data set.
     static let dataEpoch = "dibs:epoch"
+    /// The run of Redis that was compared with PostgreSQL as a whole.
+    static let verifiedRun = "dibs:verified"
     /// Ids of tokens that were revoked, by the time at which they expire.
     static let revokedTokens = "dibs:revoked"
     /// The consumer group of every sale's stream, and of every performance's log.

@@ -25,12 +25,12 @@ public struct TokenBucket: Sendable {
         refilledAt = now
     }
 
-    /// Takes one, if there is one.
-    public mutating func take(_ limit: Limit, now: Int64) -> Bool {
+    /// Takes one, or another amount, if there is that much.
+    public mutating func take(_ limit: Limit, _ amount: Double = 1, now: Int64) -> Bool {
         tokens = min(limit.burst, tokens + Double(now - refilledAt) / 1000 * limit.perSecond)
         refilledAt = now
-        guard tokens >= 1 else { return false }
-        tokens -= 1
+        guard tokens >= amount else { return false }
+        tokens -= amount
         return true
     }
 

@@ -11,7 +11,8 @@ extension Store {
     /// - Returns: the holds that PostgreSQL refuses, now or before: those of an older epoch that it did not know, those
     ///   with a seat that an older one has paid for, those whose id is another's, and what the database refuses. Redis has
     ///   lost writes, or was rebuilt without them. Those of the first two kinds are written as `expired`. The caller frees
-    ///   them in Redis and tells their clients that they are `expired`, whatever the event says.
+    ///   them in Redis and tells their clients that they are `expired`. And those that the log says have ended although
+    ///   they are paid: Redis has lost the payment, and what the log says of them is not true.
     /// - Throws: ``Outage``, or a ``DatabaseError`` that is the database's fault: some may be written, and the caller
     ///   tries all again.
     public func commit(_ events: [ReservationEvent]) async throws -> [ReservationID] {
@@ -52,6 +53,38 @@ extension Store {
                 .integer(hold.id.sequence), .text(hold.client.rawValue), .moment(hold.heldAt),
                 .moment(hold.expiresAt), .integer(hold.epoch), .integers(hold.seats.sorted())))
         return ReservationStatus(rawValue: results[0].first!.text(0))!
+    }
+
+    /// The reservations of a performance that have their seats, and in which status, by sequence.
+    public func liveReservations(of id: PerformanceID) async throws -> [ReservationID: ReservationStatus] {
+        let results = try await pool.perform(
+            Statement(
+                "select sequence, status from reservations where performance_id = $1 and is_live",
+                .integer(id.rawValue)))
+        return Self.statuses(results[0], of: id)
+    }
+
+    /// What PostgreSQL says of these reservations of a performance, of those that it has.
+    public func statuses(
+        of sequences: [Int64], in id: PerformanceID
+    ) async throws -> [ReservationID: ReservationStatus] {
+        guard !sequences.isEmpty else { return [:] }
+        let results = try await pool.perform(
+            Statement(
+                "select sequence, status from reservations where performance_id = $1 and sequence = any ($2)",
+                .integer(id.rawValue), .integers(sequences)))
+        return Self.statuses(results[0], of: id)
+    }
+
+    private static func statuses(
+        _ result: QueryResult, of id: PerformanceID
+    ) -> [ReservationID: ReservationStatus] {
+        var statuses: [ReservationID: ReservationStatus] = [:]
+        for row in result.rows {
+            statuses[ReservationID(performance: id, sequence: row.integer(0))] = ReservationStatus(
+                rawValue: row.text(1))
+        }
+        return statuses
     }
 
     /// A reservation; nil when PostgreSQL does not have it, or does not have it yet.

@@ -13,6 +13,8 @@
 local BLOCK = 1024
 -- How many holds that are over one call ends at most, so that it stays short.
 local SWEPT = 100
+-- How many times as many under payment are passed over at most.
+local PAGES = 10
 
 local function open_performance(keys, args)
     local state = redis.call('HMGET', keys[1], 'seats', 'price', 'hold', 'limit', 'seq', 'event', 'free', 'held',
@@ -129,14 +131,10 @@ local function end_hold(performance, sequence, record, status)
     performance.ended[#performance.ended + 1] = status .. ' ' .. sequence .. ' ' .. record.client
 end
 
--- Ends holds whose time is over, before anything else is changed. Those under payment are left to PostgreSQL: they are
--- returned, sequence and record in turns.
-local function sweep(performance)
-    local due = redis.call('ZRANGEBYSCORE', performance.deadlines_key, '-inf', decimal(performance.now),
-        'LIMIT', 0, SWEPT)
-    if #due == 0 then return {} end
+-- Ends those of these holds that are over; those under payment are added to `closing`, sequence and record in turns.
+local function sweep_page(performance, due, closing)
     local texts = lookup(performance.holds_key, due, 1, #due, {})
-    local over, clients, closing = {}, {}, {}
+    local over, clients = {}, {}
     for _, sequence in ipairs(due) do
         local record = read_record(texts[sequence])
         if not record then
@@ -152,6 +150,21 @@ local function sweep(performance)
     lookup(performance.clients_key, clients, 1, #clients, performance.owned)
     for _, sequence in ipairs(due) do
         if over[sequence] then end_hold(performance, sequence, over[sequence], 'e') end
+    end
+end
+
+-- Ends holds whose time is over, before anything else is changed. Those under payment are left to PostgreSQL: they are
+-- returned, sequence and record in turns. They stay due until a tick has put them off, so they are passed over: however
+-- many PostgreSQL is slow with, the others end in time.
+local function sweep(performance)
+    local closing = {}
+    for page = 0, PAGES - 1 do
+        local due = redis.call('ZRANGEBYSCORE', performance.deadlines_key, '-inf', decimal(performance.now),
+            'LIMIT', page * SWEPT, SWEPT)
+        local before = #closing
+        if #due > 0 then sweep_page(performance, due, closing) end
+        -- A page of which some have ended is enough for one call.
+        if #due < SWEPT or #closing - before < 2 * #due then break end
     end
     return closing
 end

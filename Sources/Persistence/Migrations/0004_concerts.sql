@@ -106,13 +106,13 @@ create table payments (
     foreign key (performance_id, sequence) references reservations (performance_id, sequence)
 );
 
--- A reservation as the program reads it.
+-- A reservation as the program reads it. One that is superseded has ended, but how, is still to be heard.
 create view stored_reservations as
     select r.performance_id, r.sequence, r.client_id,
         array(
             select s.seat from reservation_seats s
             where s.performance_id = r.performance_id and s.sequence = r.sequence order by s.seat) as seats,
-        r.status, r.price, r.held_at, r.expires_at, r.paid_at, r.ended_at, p.id as payment_id, r.is_live, r.settled
+        case when r.cause = 'superseded' then 'held' else r.status end as status, r.price, r.held_at, r.expires_at, r.paid_at, r.ended_at, p.id as payment_id, r.is_live, r.settled
     from reservations r
     left join payments p on p.performance_id = r.performance_id and p.sequence = r.sequence;
 

@@ -32,7 +32,7 @@ end $$;
 -- status it has. Answers whether it is this hold's: false when PostgreSQL has no such performance, or when the row of its
 -- id has another client or other seats.
 --
--- What is of an older epoch and not known is refused. Of two holds of a seat the newer one is right: Redis gave it the
+-- A hold of an older epoch that is not known is refused. Of two holds of a seat the newer one is right: Redis gave it the
 -- seat when the older one was over, even if that is not heard of yet. Only a paid one keeps its seats: then Redis has lost
 -- writes, and the newer one is refused.
 create function write_reservation(
@@ -67,7 +67,7 @@ begin
     select * into p from performances x where x.id = a_performance;
     if not found then
         return false;
-    elsif p.epoch > an_epoch then
+    elsif a_status = 'held' and p.epoch > an_epoch then
         the_cause := 'refused';
     elsif a_status = 'held' then
         perform from reservations x
@@ -184,7 +184,7 @@ begin
         from unnest(
                 performance_ids, sequences, client_ids, statuses, held_ats, expires_ats, epochs, seat_counts)
             as b (performance_id, sequence, client_id, status, held_at, expires_at, epoch, seat_count)
-        join performances p on p.id = b.performance_id and p.epoch <= b.epoch
+        join performances p on p.id = b.performance_id and (p.epoch <= b.epoch or b.status <> 'held')
         where known = 0 or b.status <> 'held' or (b.performance_id, b.sequence) not in (
             select s.performance_id, s.sequence
             from unnest(seat_performance_ids, seat_sequences, seat_numbers) as s (performance_id, sequence, seat)
@@ -237,8 +237,8 @@ begin
 
     return query
         select b.place
-        from unnest(performance_ids, sequences, client_ids, seat_counts)
-            with ordinality as b (performance_id, sequence, client_id, seat_count, place)
+        from unnest(performance_ids, sequences, client_ids, statuses, seat_counts)
+            with ordinality as b (performance_id, sequence, client_id, status, seat_count, place)
         left join unnest(seat_performance_ids, seat_sequences, seat_numbers) as s (performance_id, sequence, seat)
             using (performance_id, sequence)
         left join reservations r
@@ -247,7 +247,8 @@ begin
         left join reservation_seats k
             on k.performance_id = r.performance_id and k.sequence = r.sequence and k.seat = s.seat
         group by b.place
-        having count(k.seat) < count(*)
+        -- What was paid does not end by the log: Redis has lost the payment.
+        having count(k.seat) < count(*) or bool_or(b.status <> 'held' and r.status = 'paid')
         order by b.place;
 end $$;
 

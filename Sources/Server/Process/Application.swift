@@ -38,7 +38,7 @@ public final class Application {
             engine: services.engine, log: log, consumer: name, batchSize: configuration.commitBatch)
         reservationCommitter = StreamFollower(
             ReservationCommitter(
-                engine: services.engine, store: services.store, verification: services.verification,
+                engine: services.engine, store: services.store, directory: services.performances,
                 metrics: services.metrics, log: log),
             engine: services.engine, log: log, consumer: name, batchSize: configuration.commitBatch)
         heartbeat = Heartbeat(engine: services.engine, log: log)
@@ -46,7 +46,7 @@ public final class Application {
             engine: services.engine, store: services.store, directory: services.roomDirectory, log: log)
         seatKeeper = SeatKeeper(
             engine: services.engine, store: services.store, directory: services.performances,
-            payments: services.payments, log: log)
+            payments: services.payments, verification: services.verification, log: log)
         let watches = WatchHub(engine: services.engine, directory: services.directory)
         let seats = SeatHub(engine: services.engine, directory: services.performances)
         hub = SessionHub(

@@ -28,6 +28,8 @@ enum FaultPoint: String, CaseIterable {
     case logCommitted = "log_committed"
     /// The clients were told; the entries are still in the log.
     case logTold = "log_told"
+    /// The client was told that its hold, which PostgreSQL closed, is over; Redis has it still.
+    case expiredTold = "expired_told"
     /// PostgreSQL closed a reservation whose payment was under way at its deadline; Redis does not know.
     case reservationClosed = "reservation_closed"
 

@@ -8,11 +8,11 @@ import Persistence
 @LoopActor
 struct ConcertRoutes {
     let services: Services
-    let cache: SeatAnswers
+    let answers: SeatAnswers
 
     init(services: Services) {
         self.services = services
-        cache = SeatAnswers()
+        answers = SeatAnswers(engine: services.engine, directory: services.performances)
     }
 
     var routes: [Route] {
@@ -135,11 +135,7 @@ struct ConcertRoutes {
         }
         let performance = try await services.performances.performance(id)
         try await requirePass(context, of: [performance.room])
-        let known = cache.event(of: id)
-        let reading = try await services.performances.with(id) {
-            try await services.engine.seats(of: id, unless: known)
-        }
-        return cache.answer(performance, reading, isDetailed: isDetailed)
+        return try await answers.answer(performance, isDetailed: isDetailed)
     }
 
     /// Lets pass who shows a pass of one of these rooms: a client its own, the keys whosever it is.
@@ -155,68 +151,6 @@ struct ConcertRoutes {
             }
         }
         throw refusal
-    }
-}
-
-/// Answers about all seats of performances, written once for each change.
-@LoopActor
-final class SeatAnswers {
-    private struct Known {
-        var snapshot: SeatsSnapshot
-        var free: HTTPResponse?
-        var detailed: HTTPResponse?
-    }
-
-    private var known: [PerformanceID: Known] = [:]
-    private static let limit = 64
-
-    /// The change as of which the seats are known here; nil when they are not.
-    func event(of id: PerformanceID) -> Int64? { known[id]?.snapshot.event }
-
-    /// The answer by what was just read.
-    func answer(_ performance: Performance, _ reading: SeatsReading, isDetailed: Bool) -> HTTPResponse {
-        if case .seats(let snapshot) = reading {
-            if known.count >= Self.limit, known[performance.id] == nil { known.removeAll() }
-            // Another request may have read later, and been answered earlier.
-            if known[performance.id].map({ $0.snapshot.event <= snapshot.event }) ?? true {
-                known[performance.id] = Known(snapshot: snapshot)
-            }
-        }
-        guard let current = known[performance.id] else { return .failure(.unavailable) }
-        if let answer = isDetailed ? current.detailed : current.free { return answer }
-        let letters = current.snapshot.letters
-        let answer = isDetailed ? Self.detailed(performance, letters) : Self.free(letters)
-        if isDetailed { known[performance.id]?.detailed = answer } else { known[performance.id]?.free = answer }
-        return answer
-    }
-
-    private static func free(_ letters: [UInt8]) -> HTTPResponse {
-        .result { json in
-            json.array { json in
-                for (index, letter) in letters.enumerated() where letter == SeatStatus.free.letter {
-                    json.number(Int64(index + 1))
-                }
-            }
-        }
-    }
-
-    private static func detailed(_ performance: Performance, _ letters: [UInt8]) -> HTTPResponse {
-        .result { json in
-            json.array { json in
-                for (index, letter) in letters.enumerated() {
-                    let seat = Int64(index + 1)
-                    let place = performance.layout.place(of: seat)
-                    json.object { json in
-                        json.member("seatId", seat)
-                        json.member("section", place?.section)
-                        json.member("row", place?.row)
-                        json.member("number", place?.number)
-                        json.member("status", (SeatStatus(letter: letter) ?? .free).rawValue)
-                        json.member("price", performance.price)
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -128,7 +128,7 @@ final class PaymentService {
         case .stale:
             log(.error, "hold_is_stale", ["reservation": .init(hold.id)])
             await over(hold)
-            seats.verification.start()
+            try? await directory.rebuildLost(hold.id.performance, epoch: hold.epoch)
             throw Self.expired
         case .wrongPrice(let price):
             await refuse(hold.id)
@@ -167,11 +167,17 @@ final class PaymentService {
         try? await engine.refusePayment(id)
     }
 
-    /// Frees the seats of a hold that PostgreSQL says is over, and tells its client. What fails here a scheduler does.
-    private func over(_ hold: Hold) async {
-        try? await engine.settle([(id: hold.id, as: .over)])
-        _ = try? await engine.tell([(client: hold.client, outcome: .reservation(hold.id, .expired))])
+    /// Tells a client that its hold, of which PostgreSQL says so, is over, and frees its seats. In this order: the record
+    /// in Redis is what brings a scheduler back to it when something fails here.
+    /// - Throws: ``Outage``.
+    private func end(_ hold: Hold) async throws {
+        _ = try await engine.tell([(client: hold.client, outcome: .reservation(hold.id, .expired))])
+        FaultPoint.expiredTold.reach()
+        try await engine.settle([(id: hold.id, as: .over)])
     }
+
+    /// What fails here a scheduler does.
+    private func over(_ hold: Hold) async { try? await end(hold) }
 
     // MARK: giving back
 
@@ -240,7 +246,8 @@ final class PaymentService {
         // With what came before: whoever paid may have died before telling it.
         _ = try await engine.tell(reservation.outcomes.map { (client: reservation.client, outcome: $0) })
         FaultPoint.paidTold.reach()
-        if isPaid, let paidAt = reservation.paidAt {
+        // Also of one that was refunded before anybody came to this.
+        if let paidAt = reservation.paidAt {
             // The pass that was shown, or whichever the client had when it paid.
             let before = pass == nil ? paidAt : Timestamp(milliseconds: .max / 2)
             try await engine.spend([(reservation.client, pass, before)], room: room)
@@ -271,9 +278,7 @@ final class PaymentService {
         switch status {
         case .paid: try await engine.settle([(id: hold.id, as: .sold)])
         case .released: try await engine.settle([(id: hold.id, as: .refunded)])
-        case .expired, .held:
-            try await engine.settle([(id: hold.id, as: .over)])
-            _ = try await engine.tell([(client: hold.client, outcome: .reservation(hold.id, .expired))])
+        case .expired, .held: try await end(hold)
         }
     }
 }

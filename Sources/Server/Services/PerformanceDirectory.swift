@@ -21,6 +21,10 @@ final class PerformanceDirectory {
     var onRegistered: (@LoopActor (Performance) async throws -> Void)?
 
     private static let knownLimit = 10_000
+    private static let rebuiltAtOnce = 20
+    private static let activeMilliseconds: Int64 = 1000
+    private var active: (ids: [PerformanceID], at: Int64)?
+    private let reading = SharedAttempt<[PerformanceID]>()
 
     init(engine: Engine, store: Store, log: Log) {
         self.engine = engine
@@ -56,6 +60,17 @@ final class PerformanceDirectory {
         return found.name
     }
 
+    /// The performances that are on sale, or have something in flight, as of a second ago at most.
+    /// - Throws: ``Outage``.
+    func activeIDs() async throws -> [PerformanceID] {
+        if let active, EventLoop.monotonicMilliseconds - active.at < Self.activeMilliseconds { return active.ids }
+        return try await reading.run {
+            let ids = try await self.store.activePerformances().map(\.performance.id)
+            self.active = (ids, EventLoop.monotonicMilliseconds)
+            return ids
+        }
+    }
+
     /// Registers a performance: PostgreSQL first, which gives the id; Redis second. A crash in between heals by
     /// ``restore(_:)``.
     /// - Throws: `not_found` when there is no such concert; ``Outage``.
@@ -65,6 +80,7 @@ final class PerformanceDirectory {
             holdSeconds: definition.holdSeconds, perClientLimit: definition.perClientLimit, layout: definition.layout)
         guard let performance = inserted else { throw WireError(.notFound, "no such concert") }
         missing.remove(performance.id)
+        active = nil
         keep(performance)
         do {
             try await engine.register(performance, epoch: 0)
@@ -91,11 +107,13 @@ final class PerformanceDirectory {
         return result
     }
 
-    /// What is free, held and sold of performances, each made known to Redis where it isn't.
+    /// What is free, held and sold of performances, each made known to Redis where it isn't: a few at a time, as rebuilding
+    /// is work. What can't be known now is left out.
+    /// - Throws: ``Outage`` when Redis can't be asked.
     func tallies(of ids: [PerformanceID]) async throws -> [PerformanceID: SeatTally] {
         var tallies = try await engine.tallies(of: ids)
-        for id in ids where tallies[id] == nil {
-            tallies[id] = try await with(id) { try await self.engine.tallies(of: [id])[id] }
+        for id in ids.filter({ tallies[$0] == nil }).prefix(Self.rebuiltAtOnce) {
+            tallies[id] = try? await with(id) { try await self.engine.tallies(of: [id])[id] }
         }
         return tallies
     }
@@ -123,27 +141,10 @@ final class PerformanceDirectory {
         throw WireError.unavailable
     }
 
-    /// Compares Redis with PostgreSQL, and rebuilds performances of which Redis has lost writes.
-    func verify() async throws {
-        // PostgreSQL first: what it has came from Redis, which has gone on since, unless it has lost something.
-        let performances = try await store.activePerformances().map(\.performance.id)
-        let stored = try await store.lastSequences(of: performances)
-        let live = try await engine.positions(of: performances)
-        for (id, last) in stored {
-            guard let position = live[id], position.epoch >= 0,
-                (position.epoch, position.lastSequence) < (last.epoch, last.lastSequence)
-            else { continue }
-            log(
-                .error, "redis_lost_writes",
-                [
-                    "performance": .init(id), "redis": .init(position.lastSequence),
-                    "postgres": .init(last.lastSequence),
-                ])
-            let rebuilt = try await engine.rebuild(id, ifOlderThan: last.epoch + 1) {
-                try await self.store.beginRebuild(id)
-            }
-            // If not by us, by another process, in a newer epoch.
-            log(.warning, "performance_rebuilt", ["performance": .init(id), "byThisProcess": .init(rebuilt ? 1 : 0)])
-        }
+    /// Rebuilds a performance that Redis knows, but not all of, unless it was rebuilt since this epoch.
+    func rebuildLost(_ id: PerformanceID, epoch: Int64) async throws {
+        let rebuilt = try await engine.rebuild(id, ifOlderThan: epoch + 1) { try await self.store.beginRebuild(id) }
+        // If not by us, by another process, in a newer epoch.
+        log(.warning, "performance_rebuilt", ["performance": .init(id), "byThisProcess": .init(rebuilt ? 1 : 0)])
     }
 }

@@ -11,7 +11,7 @@ import Persistence
 struct ReservationCommitter: StreamWork {
     let engine: Engine
     let store: Store
-    let verification: Verification
+    let directory: PerformanceDirectory
     let metrics: Metrics
     let log: Log
 
@@ -62,23 +62,37 @@ struct ReservationCommitter: StreamWork {
         let stale = await withoutEnd("commit", events.count, log) { Set(try await store.commit(events)) }
         FaultPoint.logCommitted.reach()
         let refused = events.filter { stale.contains($0.hold.id) }
-        for event in refused { log(.error, "hold_is_stale", ["reservation": .init(event.hold.id)]) }
-        let ended = events.filter { $0.status != .held }.map { ($0.hold, $0.status) }
-        let outcomes = (ended + refused.filter { $0.status == .held }.map { ($0.hold, .expired) }).map { hold, status in
-            (client: hold.client, outcome: Outcome.reservation(hold.id, status))
-        }
-        if !refused.isEmpty {
-            await withoutEnd("settle", refused.count, log) {
-                try await engine.settle(refused.map { (id: $0.hold.id, as: .over) })
+        if !refused.isEmpty { await withoutEnd("rebuild", refused.count, log) { try await rebuild(after: refused) } }
+        let ended = events.filter { $0.status != .held && !stale.contains($0.hold.id) }
+        // What Redis has of them nevertheless came back with a rebuild.
+        let over = ended + refused.filter { $0.status == .held }
+        if !over.isEmpty {
+            await withoutEnd("settle", over.count, log) {
+                try await engine.settle(over.map { (id: $0.hold.id, as: .over) })
             }
-            // Redis gave seats away that it had sold: it has lost writes.
-            verification.start()
-        }
-        if !outcomes.isEmpty {
-            await withoutEnd("tell", outcomes.count, log) { _ = try await engine.tell(outcomes) }
+            await withoutEnd("tell", over.count, log) {
+                _ = try await engine.tell(
+                    over.map { event in
+                        let status = event.status == .held ? .expired : event.status
+                        return (client: event.hold.client, outcome: .reservation(event.hold.id, status))
+                    })
+            }
         }
         FaultPoint.logTold.reach()
         await withoutEnd("settle", events.count, log) { try await engine.acknowledge(events) }
         for event in events { metrics.reservations[event.status.rawValue, default: 0] += 1 }
+    }
+
+    /// PostgreSQL refuses what Redis decided: Redis has lost writes, and what it has is built anew, unless it was since.
+    private func rebuild(after refused: [ReservationEvent]) async throws {
+        for event in refused {
+            log(.error, "hold_is_stale", ["reservation": .init(event.hold.id), "status": .init(event.status.rawValue)])
+            let id = event.hold.id.performance
+            if event.status == .held {
+                try await directory.rebuildLost(id, epoch: event.hold.epoch)
+            } else if try await store.reservation(event.hold.id)?.status == .paid, let stored = try await store.performance(id) {
+                try await directory.rebuildLost(id, epoch: stored.epoch)
+            }
+        }
     }
 }

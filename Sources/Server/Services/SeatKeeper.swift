@@ -11,6 +11,7 @@ final class SeatKeeper {
     private let store: Store
     private let directory: PerformanceDirectory
     private let payments: PaymentService
+    private let verification: Verification
     private let log: Log
     private var clocks: [PerformanceID: SeatClock] = [:]
     private var subscription: Subscription?
@@ -20,12 +21,14 @@ final class SeatKeeper {
     private static let sweepMilliseconds: Int64 = 2000
 
     init(
-        engine: Engine, store: Store, directory: PerformanceDirectory, payments: PaymentService, log: Log
+        engine: Engine, store: Store, directory: PerformanceDirectory, payments: PaymentService,
+        verification: Verification, log: Log
     ) {
         self.engine = engine
         self.store = store
         self.directory = directory
         self.payments = payments
+        self.verification = verification
         self.log = log
     }
 
@@ -67,7 +70,8 @@ final class SeatKeeper {
     private func follow(_ performance: PerformanceID) {
         guard sweepTimer.isRunning, clocks[performance] == nil else { return }
         clocks[performance] = SeatClock(
-            performance: performance, engine: engine, directory: directory, payments: payments, log: log)
+            performance: performance, engine: engine, directory: directory, payments: payments,
+            verification: verification, log: log)
     }
 
     private func sweep() {
@@ -97,7 +101,10 @@ private final class SeatClock {
     private let engine: Engine
     private let directory: PerformanceDirectory
     private let payments: PaymentService
+    private let verification: Verification
     private let log: Log
+    /// Holds that PostgreSQL is asked to close.
+    private var closing: Set<ReservationID> = []
     private var subscription: Subscription?
     private var hasEnded = false
     private lazy var alarm = Alarm { [weak self] in await self?.tick() }
@@ -106,12 +113,14 @@ private final class SeatClock {
     private static let longestMilliseconds: Int64 = 1000
 
     init(
-        performance: PerformanceID, engine: Engine, directory: PerformanceDirectory, payments: PaymentService, log: Log
+        performance: PerformanceID, engine: Engine, directory: PerformanceDirectory, payments: PaymentService,
+        verification: Verification, log: Log
     ) {
         self.performance = performance
         self.engine = engine
         self.directory = directory
         self.payments = payments
+        self.verification = verification
         self.log = log
         EventLoop.task { await self.listen() }
         tickSoon()
@@ -137,6 +146,8 @@ private final class SeatClock {
                     }
                 }
                 if hasEnded { new.cancel() } else { subscription = new }
+                // What was held before nobody has told.
+                tickSoon()
             } catch {
                 await EventLoop.sleep(milliseconds: backoff.next())
             }
@@ -149,28 +160,37 @@ private final class SeatClock {
     }
 
     private func tick() async {
+        // A Redis that has lost a payment would end the hold that was paid.
+        guard verification.isDone else { return alarm.ring(in: 100) }
         do {
             let tick = try await directory.with(performance) {
                 try await self.engine.tickSeats(of: self.performance)
             }
-            for hold in tick.closing {
-                do {
-                    try await payments.close(hold)
-                } catch {
-                    log(.debug, "seats_wait", ["reservation": .init(hold.id), "error": .init("\(error)")])
-                }
-            }
+            for hold in tick.closing { close(hold) }
             if tick.isMore { return alarm.ring(in: 0) }
             // Redis' clock may be a little behind: not asked again at once.
             if let due = tick.due {
                 let pause = due.milliseconds - EventLoop.wallMilliseconds
-                alarm.ring(in: min(Self.longestMilliseconds, max(2, pause)))
+                alarm.ring(in: min(Self.longestMilliseconds, pause > 0 ? pause : 20))
             }
         } catch let error as WireError where error.code == .notFound {
             // Its performance is of another database.
         } catch {
             log(.debug, "seats_wait", ["performance": .init(performance), "error": .init("\(error)")])
             alarm.ring(in: 200)
+        }
+    }
+
+    /// Has PostgreSQL close a hold. The others don't wait for it: it may be slow, or away.
+    private func close(_ hold: Hold) {
+        guard closing.insert(hold.id).inserted else { return }
+        EventLoop.task {
+            defer { self.closing.remove(hold.id) }
+            do {
+                try await self.payments.close(hold)
+            } catch {
+                self.log(.debug, "seats_wait", ["reservation": .init(hold.id), "error": .init("\(error)")])
+            }
         }
     }
 }

@@ -146,8 +146,7 @@ final class SeatService {
     func reservations(of client: ClientID, limit: Int) async throws -> [Reservation] {
         var found: [ReservationID: Reservation] = [:]
         for stored in try await store.reservations(of: client, limit: limit) { found[stored.id] = stored }
-        let active = try await store.activePerformances().map(\.performance.id)
-        for record in try await engine.holds(of: client, in: active) where found[record.hold.id] == nil {
+        for record in try await engine.holds(of: client, in: directory.activeIDs()) where found[record.hold.id] == nil {
             // A sold one that PostgreSQL did not list is older than all that it listed, or was paid in this moment.
             if record.isSold {
                 if let paid = try await store.reservation(record.hold.id) { found[paid.id] = paid }

@@ -55,7 +55,8 @@ final class Services {
         verification = Verification(engine: engine, log: log)
         directory = SaleDirectory(engine: engine, store: store, log: log)
         performances = PerformanceDirectory(engine: engine, store: store, log: log)
-        verification.steps = [directory.verify, performances.verify]
+        let verifier = PerformanceVerifier(engine: engine, store: store, directory: performances, log: log)
+        verification.steps = [{ [directory] _ in try await directory.verify() }, verifier.verify]
         roomDirectory = RoomDirectory(engine: engine, store: store, sales: directory, log: log)
         rooms = RoomService(engine: engine, store: store, directory: roomDirectory, log: log)
         claims = ClaimService(

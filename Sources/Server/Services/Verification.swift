@@ -13,8 +13,9 @@ final class Verification {
 
     /// Whether it is known.
     private(set) var isDone = false
-    /// What is compared, and mended where Redis is behind; each may be done again.
-    var steps: [@LoopActor () async throws -> Void] = []
+    /// What is compared, and mended where Redis is behind; each may be done again. `isNewRun`: nobody has compared this run
+    /// of Redis before.
+    var steps: [@LoopActor (_ isNewRun: Bool) async throws -> Void] = []
 
     init(engine: Engine, log: Log) {
         self.engine = engine
@@ -41,7 +42,9 @@ final class Verification {
             while true {
                 do {
                     let run = self.engine.serverRun
-                    for step in self.steps { try await step() }
+                    let isNewRun = try await !self.engine.isRunVerified()
+                    for step in self.steps { try await step(isNewRun) }
+                    if isNewRun, let run { try await self.engine.markRunVerified(run) }
                     // It may have been restarted once more meanwhile.
                     guard run == self.engine.serverRun else { continue }
                     self.isDone = true

@@ -18,19 +18,15 @@ final class SeatHub {
     /// Performances that are watched.
     var count: Int { watches.count }
 
-    /// Lets a session watch a performance. Its first answer is sent once the seats are known, and then the changes.
-    /// - Throws: `not_found`, ``Outage``; then it does not watch.
-    func add(_ session: Session, to performance: PerformanceID, _ request: SeatRequest) async throws {
-        let watch = watch(performance)
-        watch.add(session)
-        do {
-            try await watch.known()
-        } catch {
-            watch.remove(session, unlessAnswered: true)
-            removeIfEmpty(watch)
-            throw error
-        }
-        watch.answer(session, request)
+    /// Lets a session watch a performance. It is told of changes once it was answered.
+    func add(_ session: Session, to performance: PerformanceID) { watch(performance).add(session) }
+
+    /// Answers a `watch` of a session that watches, once the seats are known; nothing when it watches no more.
+    /// - Throws: `not_found`, `rate_limited`, ``Outage``.
+    func answer(_ session: Session, _ performance: PerformanceID, isCompact: Bool, id: MessageID?) async throws {
+        guard let watch = watches[performance] else { return }
+        try await watch.known()
+        try watch.answer(session, isCompact: isCompact, id: id)
     }
 
     /// Ends it.
@@ -81,16 +77,6 @@ final class SeatHub {
         watch.end()
         watches[watch.performance] = nil
     }
-}
-
-/// What a `watch` of a performance asks for.
-struct SeatRequest {
-    /// What the answer has to carry.
-    let id: MessageID?
-    /// Whether one letter a seat is enough.
-    let isCompact: Bool
-    /// Tells it from other requests of the connection.
-    let number: Int64
 }
 
 /// Somebody in this process who follows what a performance has left.

@@ -9,8 +9,14 @@ final class SeatWatch {
     let performance: PerformanceID
     private let engine: Engine
     private let directory: PerformanceDirectory
-    /// Who watches, and up to which change each was told; nil before its first answer.
-    private var sessions: [ObjectIdentifier: (session: Session, told: Int64?)] = [:]
+    /// Who watches, up to which change each was told, nil before its first answer, and what it still has to be answered.
+    private struct Watcher {
+        let session: Session
+        var told: Int64?
+        var requests: [(id: MessageID?, isCompact: Bool)] = []
+    }
+
+    private var sessions: [ObjectIdentifier: Watcher] = [:]
     private var observers: [ObjectIdentifier: @LoopActor (SeatTally) -> Void] = [:]
     private var picture: SeatPicture?
     /// The number of the last change that was heard of, while the seats are read.
@@ -50,13 +56,10 @@ final class SeatWatch {
     func stopObserving(_ observation: SeatObservation) { observers[ObjectIdentifier(observation)] = nil }
 
     func add(_ session: Session) {
-        if sessions[ObjectIdentifier(session)] == nil { sessions[ObjectIdentifier(session)] = (session, nil) }
+        if sessions[ObjectIdentifier(session)] == nil { sessions[ObjectIdentifier(session)] = Watcher(session: session) }
     }
 
-    func remove(_ session: Session, unlessAnswered: Bool = false) {
-        if unlessAnswered, sessions[ObjectIdentifier(session)]?.told != nil { return }
-        sessions[ObjectIdentifier(session)] = nil
-    }
+    func remove(_ session: Session) { sessions[ObjectIdentifier(session)] = nil }
 
     func end() {
         hasEnded = true
@@ -92,7 +95,10 @@ final class SeatWatch {
                 try await self.engine.seats(of: self.performance, unless: known)
             }
             guard case .seats(let snapshot) = reading else { return }
-            if picture == nil {
+            if let picture, snapshot.event < picture.event {
+                // Read before what was heard meanwhile.
+                continue
+            } else if picture == nil {
                 picture = SeatPicture(letters: snapshot.letters, tally: snapshot.tally, event: snapshot.event)
             } else {
                 picture?.replace(letters: snapshot.letters, tally: snapshot.tally, event: snapshot.event)
@@ -148,15 +154,37 @@ final class SeatWatch {
     // MARK: telling
 
     /// Answers a `watch`, when the socket can take it.
-    func answer(_ session: Session, _ request: SeatRequest) {
-        session.seatsAnswer(request.number) { [weak self, weak session] in
-            guard let self, let session, self.sessions[ObjectIdentifier(session)] != nil else { return nil }
-            let (event, body) = self.whole(isCompact: request.isCompact)
-            self.sessions[ObjectIdentifier(session)]?.told = event
-            if event != self.picture?.event { self.changed() }
-            return LongText([ServerFrame.seatsHead(id: request.id), body])
+    /// - Throws: `rate_limited` when the connection has asked for too much.
+    func answer(_ session: Session, isCompact: Bool, id: MessageID?) throws(WireError) {
+        guard let watcher = sessions[ObjectIdentifier(session)], let picture else { return }
+        guard watcher.requests.count < Self.openRequests, session.maySend(picture.letters.count * (isCompact ? 1 : 36))
+        else { throw WireError(.rateLimited, "all seats were asked for too often") }
+        sessions[ObjectIdentifier(session)]?.requests.append((id, isCompact))
+        if watcher.requests.isEmpty { markAnswer(session) }
+    }
+
+    private func markAnswer(_ session: Session) {
+        session.seatsAnswer(performance) { [weak self, weak session] in
+            guard let self, let session else { return nil }
+            return self.nextAnswer(session)
         }
     }
+
+    private func nextAnswer(_ session: Session) -> LongText? {
+        let key = ObjectIdentifier(session)
+        guard var watcher = sessions[key], !watcher.requests.isEmpty else { return nil }
+        let request = watcher.requests.removeFirst()
+        let (event, body) = whole(isCompact: request.isCompact)
+        watcher.told = event
+        sessions[key] = watcher
+        if event != picture?.event { changed() }
+        // After this one: the socket takes one state after the other.
+        if !watcher.requests.isEmpty { Turn.atEnd(.merge) { self.markAnswer(session) } }
+        return LongText([ServerFrame.seatsHead(id: request.id), body])
+    }
+
+    /// Answers of one connection that wait for its socket.
+    private static let openRequests = 4
 
     private func whole(isCompact: Bool) -> (event: Int64, body: [UInt8]) {
         guard let picture else { return (0, []) }

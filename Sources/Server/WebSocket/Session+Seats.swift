@@ -11,14 +11,16 @@ extension Session {
         guard watchedSeats[performance] != nil || watchesMore(message) else { return }
         lastWatch += 1
         let watch = lastWatch
+        let isFirst = watchedSeats[performance] == nil
         watchedSeats[performance] = watch
-        let request = SeatRequest(id: message.id, isCompact: message.compact ?? false, number: Int64(watch))
+        hub.seats.add(self, to: performance)
         EventLoop.task {
             do {
-                try await self.hub.seats.add(self, to: performance, request)
+                try await self.hub.seats.answer(
+                    self, performance, isCompact: message.compact ?? false, id: message.id)
             } catch {
                 // Unless it was unwatched, or watched again, meanwhile.
-                if self.watchedSeats[performance] == watch { self.stopWatchingSeats(performance) }
+                if isFirst, self.watchedSeats[performance] == watch { self.stopWatchingSeats(performance) }
                 guard self.state == .connected else { return }
                 self.fail(WireError(asWire: error), message.id)
             }
@@ -44,6 +46,7 @@ extension Session {
         watchedSeats[performance] = nil
         hub.seats.remove(self, from: performance)
         connection.unmark(Self.key(of: performance))
+        connection.unmark(StateKey(kind: 4, subject: performance.rawValue))
     }
 
     private static func key(of performance: PerformanceID) -> StateKey {
@@ -57,9 +60,15 @@ extension Session {
     }
 
     /// The answer to a `watch`, which may be long: written when the socket can take it.
-    func seatsAnswer(_ number: Int64, _ text: @escaping @LoopActor () -> LongText?) {
+    func seatsAnswer(_ performance: PerformanceID, _ text: @escaping @LoopActor () -> LongText?) {
         guard state == .connected else { return }
-        connection.markChanged(StateKey(kind: 4, subject: number), long: text)
+        connection.markChanged(StateKey(kind: 4, subject: performance.rawValue), long: text)
+    }
+
+    /// Whether so many bytes may be sent that a few bytes asked for.
+    func maySend(_ bytes: Int) -> Bool {
+        !hub.limits.isOn
+            || seatBytes.take(hub.limits.seatBytes, Double(bytes), now: EventLoop.monotonicMilliseconds)
     }
 
     private func performance(_ message: ClientMessage) -> PerformanceID? {

@@ -32,6 +32,7 @@ final class Session {
     /// The performances whose seats are watched, likewise.
     var watchedSeats: [PerformanceID: Int] = [:]
     var lastWatch = 0
+    var seatBytes: TokenBucket
     /// Holds of seats that wait for Redis.
     var holdsInFlight = 0
     /// The rooms in whose lines this connection waits.
@@ -54,6 +55,7 @@ final class Session {
         self.hub = hub
         openedAt = EventLoop.monotonicMilliseconds
         bucket = TokenBucket(hub.limits.messages, now: openedAt)
+        seatBytes = TokenBucket(hub.limits.seatBytes, now: openedAt)
     }
 
     /// A text frame came.

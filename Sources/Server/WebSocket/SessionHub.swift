@@ -17,6 +17,8 @@ struct SessionLimits {
     let claimsInFlight = 256
     /// Sales that one connection watches.
     let watches = 200
+    /// Bytes that one connection is sent as answers to watches of seats: some halls of 100,000 at once.
+    let seatBytes = TokenBucket.Limit(perSecond: 500_000, burst: 20_000_000)
     /// Rooms in which one connection waits.
     let rooms = 20
     /// Connections of one client on this process.
@@ -130,11 +132,13 @@ final class SessionHub {
     /// - Throws: ``Outage``: a part of the truth would be taken for all of it.
     func presentTruth(of client: ClientID) async throws -> [Outcome] {
         var truth: [OrderID: [Outcome]] = [:]
+        var reservations: [ReservationID: [Outcome]] = [:]
         // What the log still has knows of orders that PostgreSQL does not have yet.
         for kept in try await engine.outcomes(of: client, after: 0).outcomes {
             switch kept.outcome {
             case .accepted(let order, _, _), .order(let order, _, _, _): truth[order, default: []].append(kept.outcome)
-            case .admitted, .expired, .reservation: break
+            case .reservation(let reservation, _): reservations[reservation, default: []].append(kept.outcome)
+            case .admitted, .expired: break
             }
         }
         for order in try await store.orders(of: client, in: nil, limit: 200) {
@@ -144,8 +148,11 @@ final class SessionHub {
                     : .order(order.id, order.status, ticket: order.ticket, reason: order.reason)
             ]
         }
-        let reservations = try await seatService.reservations(of: client, limit: 200).reversed().flatMap(\.outcomes)
-        return truth.sorted { $0.key < $1.key }.flatMap { $0.value } + reservations
+        for reservation in try await seatService.reservations(of: client, limit: 200) {
+            if !reservation.outcomes.isEmpty { reservations[reservation.id] = reservation.outcomes }
+        }
+        return truth.sorted { $0.key < $1.key }.flatMap { $0.value }
+            + reservations.sorted { $0.key < $1.key }.flatMap { $0.value }
             + (try await rooms.rooms.passes(of: client))
     }
 
