@@ -61,7 +61,9 @@ extension Command {
             return "--own wants \(options.claims * options.buyers) seats, and there are \(seats.seats)"
         }
         if seats.want == .pair, seats.seats < 2 { return "there is no pair among 1 seat" }
-        if given.contains("--follow"), seats.want != .own { return "--follow goes with --own, where each hold is of its own seat" }
+        if given.contains("--follow"), seats.want != .own {
+            return "--follow goes with --own, where each hold is of its own seat"
+        }
         return nil
     }
 }

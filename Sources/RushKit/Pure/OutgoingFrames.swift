@@ -23,7 +23,8 @@ struct OutgoingFrames: Sendable {
 
     func hold(_ hold: SeatBuyer.Hold, of performance: String) -> String {
         let seats = hold.seats.map(String.init).joined(separator: ",")
-        return #"{"type":"hold","performance":\#(performance),"seats":[\#(seats)],"token":"\#(hold.pass)","id":\#(hold.number)}"#
+        let what = #""performance":\#(performance),"seats":[\#(seats)]"#
+        return #"{"type":"hold",\#(what),"token":"\#(hold.pass)","id":\#(hold.number)}"#
     }
 
     func watch(performance: String, isCompact: Bool) -> String {

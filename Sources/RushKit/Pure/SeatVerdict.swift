@@ -139,8 +139,9 @@ extension Verdict {
         let agrees = audit.drift == 0 && audit.inFlight == 0 && audit.ledgerDrift == 0
         return Check(
             words: words, holds: agrees && (isCounted || truth.wasCut),
-            detail: "drift \(audit.drift), in flight \(audit.inFlight), ledger \(audit.ledgerDrift); sold \(audit.sold) and "
-                + "\(audit.soldInDatabase), told \(sold); held \(audit.held) and \(audit.heldInDatabase), told \(kept)")
+            detail: "drift \(audit.drift), in flight \(audit.inFlight), ledger \(audit.ledgerDrift); "
+                + "sold \(audit.sold) and \(audit.soldInDatabase), told \(sold); "
+                + "held \(audit.held) and \(audit.heldInDatabase), told \(kept)")
     }
 
     private static func balanced(_ told: SeatsTold, _ truth: SeatTruth) -> Check {
@@ -161,7 +162,9 @@ extension Verdict {
     /// Holds where everything that was held is paid: then nobody may have gone empty-handed while something was left. Nil
     /// where seats came back after somebody had given up.
     private static func nothingLeft(_ told: SeatsTold, _ truth: SeatTruth) -> Check? {
-        guard told.gaveUp > 0, told.holds.allSatisfy({ $0.end == "paid" }), let letters = truth.letters else { return nil }
+        guard told.gaveUp > 0, told.holds.allSatisfy({ $0.end == "paid" }), let letters = truth.letters else {
+            return nil
+        }
         let size = truth.options.seatsPerHold
         let isLeft = (0..<max(0, letters.count - size + 1)).contains { first in
             letters[first..<first + size].allSatisfy { $0 == "free" }

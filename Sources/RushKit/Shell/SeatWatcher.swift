@@ -126,7 +126,8 @@ final class SeatWatcher: Connecting {
     private func received(_ text: [UInt8]) {
         guard isAnswered else {
             guard let frame = Frame(text), frame.kind == .connected else {
-                return part.tally.fault("a watcher was not connected: \(String(decoding: text.prefix(200), as: UTF8.self))")
+                let words = String(decoding: text.prefix(200), as: UTF8.self)
+                return part.tally.fault("a watcher was not connected: \(words)")
             }
             opened()
             connected(after: true)
