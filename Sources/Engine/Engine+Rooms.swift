@@ -70,6 +70,8 @@ extension Engine {
     public func leave(
         _ client: ClientID, room: RoomID, by connection: UInt64 = 0
     ) async throws(Outage) -> (wasThere: Bool, summary: RoomSummary)? {
+        // What was shown before was shown in time.
+        passBatcher.sendChecks(of: room)
         guard let (stood, summary) = try await rooms.leave(client, room: room) else { return nil }
         if stood.contains("p") {
             // Its other connections think that they have a pass. The line's other departures are announced to all.
@@ -108,19 +110,14 @@ extension Engine {
     }
 
     /// Whether a client has this pass of a room. If so, its place does not fall free before ``endCheck(_:of:room:)``, or
-    /// five seconds have passed.
+    /// five seconds have passed. Merged with the other checks of that room in this turn of the loop.
     /// - Returns: nil when Redis doesn't know the room; whether it is valid, and whether it is kept beyond its time.
     /// - Throws: ``Outage``.
     public func check(
         _ token: String, of client: ClientID, room: RoomID
     ) async throws(Outage) -> (isValid: Bool, isKept: Bool)? {
-        let reply = try await rooms.reply(.roomCheck, room, passes: 0) { command in
-            command.append(RoomCalls.leaseMilliseconds)
-            command.append(client.rawValue)
-            command.append(token)
-        }
-        guard let letter = reply.string, letter != "?" else { return nil }
-        return (letter != "0", letter == "2")
+        guard let letter = try await passBatcher.check(token, of: client, room: room) else { return nil }
+        return (letter != UInt8(ascii: "0"), letter == UInt8(ascii: "2"))
     }
 
     /// Whose a pass of a room is, if its time is not over.
@@ -135,11 +132,7 @@ extension Engine {
     /// What a pass was checked for is decided: it ends when its time is over again.
     /// - Throws: ``Outage``: then its place falls free when the five seconds are over.
     public func endCheck(_ token: String, of client: ClientID, room: RoomID) async throws(Outage) {
-        _ = try await rooms.reply(.roomCheck, room, passes: 0) { command in
-            command.append(0)
-            command.append(client.rawValue)
-            command.append(token)
-        }
+        _ = try await passBatcher.endCheck(token, of: client, room: room)
     }
 
     /// Spends passes: their places are given on. A client without one is passed over.
@@ -148,6 +141,7 @@ extension Engine {
     public func spend(
         _ passes: [(client: ClientID, token: String?, before: Timestamp)], room: RoomID
     ) async throws(Outage) {
+        passBatcher.sendChecks(of: room)
         for chunk in passes.chunks(of: 64) {
             let parts = try await rooms.ask(.roomSpend, room, passes: chunk.count + 4) { command in
                 for pass in chunk {

@@ -16,6 +16,7 @@ public final class Engine {
     let claims: ClaimBatcher
     let tells: TellBatcher
     let rooms: RoomCalls
+    let passBatcher: PassBatcher
     let seatCalls: SeatCalls
     let holdBatcher: HoldBatcher
     private let commands: RedisConnection
@@ -45,6 +46,7 @@ public final class Engine {
         claims = ClaimBatcher(router: router, configuration: configuration)
         tells = TellBatcher(router: router, configuration: configuration)
         rooms = RoomCalls(router: router, configuration: configuration, tells: tells, log: log)
+        passBatcher = PassBatcher(router: router, calls: rooms)
         seatCalls = SeatCalls(router: router, configuration: configuration, tells: tells, log: log)
         holdBatcher = HoldBatcher(router: router, configuration: configuration, calls: seatCalls)
     }

@@ -87,6 +87,28 @@ final class RoomCalls {
         return try await reply(to: command, room)
     }
 
+    /// Calls a function now. While lots are drawn it is called again.
+    func call(
+        _ function: FunctionLibrary.Function, _ room: RoomID, _ append: (inout RedisCommand) -> Void,
+        then: @escaping @LoopActor (Result<RedisReply, Outage>) -> Void
+    ) {
+        var command = command(function, room, passes: 0)
+        append(&command)
+        command.seal()
+        let call = command
+        router.call(call, about: Keys.Room(room).state) { result in
+            guard case .success(.string("D")) = result else { return then(result) }
+            EventLoop.task {
+                await EventLoop.sleep(milliseconds: Self.drawPause)
+                do throws(Outage) {
+                    then(.success(try await self.reply(to: call, room)))
+                } catch {
+                    then(.failure(error))
+                }
+            }
+        }
+    }
+
     private func reply(to call: RedisCommand, _ room: RoomID) async throws(Outage) -> RedisReply {
         let state = Keys.Room(room).state
         let deadline = EventLoop.monotonicMilliseconds + Self.drawPatience

@@ -36,20 +36,31 @@ final class TurnMerger<Subject: Hashable & Sendable, Wish: Sendable, Answer: Sen
         return try result.get()
     }
 
+    /// Sends what was asked of a subject now, not at the end of the turn: what the caller sends next must come after it.
+    func sendNow(_ subject: Subject) {
+        // Not removed: there is something to be done at the end of the turn as long as there are subjects.
+        guard let wishes = waiting[subject] else { return }
+        waiting[subject] = []
+        send(wishes, subject)
+    }
+
     private func sendAll() {
         let due = waiting
         waiting.removeAll(keepingCapacity: true)
-        for (subject, wishes) in due {
-            var (first, weight) = (0, 0)
-            for (index, waiting) in wishes.enumerated() {
-                let added = weigh(waiting.wish)
-                if index > first, weight + added > limit {
-                    send?(wishes[first..<index], subject)
-                    (first, weight) = (index, 0)
-                }
-                weight += added
+        for (subject, wishes) in due { send(wishes, subject) }
+    }
+
+    private func send(_ wishes: [Waiting], _ subject: Subject) {
+        guard !wishes.isEmpty else { return }
+        var (first, weight) = (0, 0)
+        for (index, waiting) in wishes.enumerated() {
+            let added = weigh(waiting.wish)
+            if index > first, weight + added > limit {
+                send?(wishes[first..<index], subject)
+                (first, weight) = (index, 0)
             }
-            send?(wishes[first...], subject)
+            weight += added
         }
+        send?(wishes[first...], subject)
     }
 }

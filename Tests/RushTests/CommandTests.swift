@@ -126,4 +126,37 @@ struct CommandTests {
         }
         #expect(words.contains("DIBS_URL"))
     }
+
+    @Test func seats() {
+        let text =
+            "--seats 50 --pair --buyers 9 --pay 40 --unpaid release --hold-seconds 7 --think 0.5 --watch 20 "
+            + "--compact --poll 10 --join-rate 5 --price 4 --watchers 2"
+        var seats = SeatOptions()
+        (seats.seats, seats.want, seats.pay, seats.unpaid) = (50, .pair, 40, .release)
+        (seats.holdSeconds, seats.think, seats.watch, seats.isCompact, seats.poll) = (7, 0.5, 20, true, 10)
+        #expect(options(text)?.seats == seats)
+        #expect(options(text)?.rate == 5 && options(text)?.price == 4 && options(text)?.line == nil)
+        #expect(options("--seats 9")?.price == 1 && options("--seats 9")?.seats?.want == .any)
+        #expect(options("--seats 9 --one --claims 3")?.claims == 3)
+        #expect(options("--seats 30 --own --buyers 10 --claims 3 --watchers 1 --follow")?.isFollowed == true)
+    }
+
+    @Test(arguments: [
+        "--pair", "--pay 3", "--seats 0", "--seats 100001", "--seats 9 --room r", "--seats 9 --sale 3",
+        "--seats 9 --quantity 3", "--seats 9 --pair --one", "--seats 9 --claims 2", "--seats 1 --pair",
+        "--seats 29 --own --buyers 10 --claims 3", "--seats 9 --unpaid maybe", "--seats 9 --pay 101",
+        "--seats 9 --max-active 3", "--seats 9 --rate 3", "--follow", "--seats 9 --watchers 3 --follow",
+        "--watchers 3 --follow --claims 2",
+    ])
+    func wrongOptionsOfSeats(text: String) {
+        guard case .usage = Command(words(text)) else { return #expect(Bool(false), "\(text)") }
+    }
+
+    @Test func everyHundredBuyersHaveAsManyOfAKind() {
+        for kind in 0..<4 {
+            for percent in [0, 1, 20, 99, 100] {
+                #expect((300..<400).count { SeatOptions.isAmong(percent, $0, kind: kind) } == percent)
+            }
+        }
+    }
 }

@@ -110,6 +110,43 @@ struct WholeRunTests {
         #expect(try await rush("--room shut --ordering fifo --instances \(place.urls)").waitForExit().status == 1)
     }
 
+    /// Of every kind: over both ways, watching or not, paying, giving back, running out.
+    @Test @LoopActor func pairsOfSeats() async throws {
+        let place = try await Place()
+        let (figures, status) = try await run(
+            "--seats 60 --pair --buyers 200 --price 3 --pay 60 --hold-seconds 2 --think 0.5 --watch 30 --poll 20 "
+                + "--watchers 5 --processes 2 --instances \(place.urls)")
+        #expect(status == 0, "\(figures)")
+        #expect(figures["faults"] == [:])
+        let seats = figures["seats"]
+        #expect((10...30).contains(seats["paid"].integer ?? 0) && seats["kept"] == 0)
+        #expect((seats["released"].integer ?? 0) + (seats["expired"].integer ?? 0) > 0)
+        #expect(seats["audit"]["drift"] == 0 && seats["audit"]["sold"] == seats["audit"]["soldInDatabase"])
+    }
+
+    @Test @LoopActor func allWantTheSameSeatAndAreWatched() async throws {
+        let place = try await Place()
+        let (figures, status) = try await run(
+            "--seats 20 --one --claims 3 --buyers 60 --instances \(place.urls)")
+        #expect(status == 0, "\(figures)")
+        #expect(figures["outcomes"]["held"] == 1 && figures["seats"]["paid"] == 1)
+        #expect((figures["outcomes"]["seat_taken"].integer ?? 0) >= 59)
+        // Each its own, and every change reaches every watcher.
+        let (own, good) = try await run(
+            "--seats 5000 --own --buyers 10 --claims 2 --pay 0 --unpaid keep --watchers 20 --follow "
+                + "--instances \(place.urls)")
+        #expect(good == 0, "\(own)")
+        #expect(own["followed"] == 20 && own["seats"]["kept"] == 20 && own["seats"]["audit"]["held"] == 20)
+    }
+
+    @Test @LoopActor func manyWhoWatchAtOnce() async throws {
+        let place = try await Place()
+        let (figures, status) = try await run(
+            "--seats 100000 --buyers 0 --watchers 20 --compact --instances \(place.urls)")
+        #expect(status == 0, "\(figures)")
+        #expect((100_000...101_000).contains(figures["seats"]["firstAnswerBytes"].integer ?? 0))
+    }
+
     @Test @LoopActor func aServerThatIsGoneIsNoSuccess() async throws {
         let place = try await Place()
         let program = try rush("--buyers 40 --quantity 40 --rate 4 --timeout 6 --instances \(place.urls)")

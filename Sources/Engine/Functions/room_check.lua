@@ -6,12 +6,14 @@
 local function check(keys, args)
     local room, at = open_room(keys, args)
     if not room then return '?' end
+    local lease, clients = tonumber(args[at]), {}
+    for index = at + 1, #args, 2 do clients[#clients + 1] = args[index] end
+    local passes, changed = lookup(room.passes_key, clients, 1, #clients, {}), {}
     local letters = {}
-    for index = at + 1, #args, 2 do
-        local client = args[index]
-        local token, issued, expires, seen = pass_of(redis.call('HGET', room.passes_key, client))
-        local lease, letter = tonumber(args[at]), '0'
-        if token == args[index + 1] then
+    for index, client in ipairs(clients) do
+        local token, issued, expires, seen = pass_of(passes[client])
+        local letter = '0'
+        if token == args[at + index * 2] then
             -- 0: its client was never seen; else one more than the claims for which the place is kept. One that nobody
             -- ends stays counted: then the place is kept until its lease is over, as for one that is not decided yet.
             local old = tonumber(seen)
@@ -31,12 +33,14 @@ local function check(keys, args)
                 end
             end
             if new ~= old then
-                redis.call('HSET', room.passes_key, client,
-                    token .. ' ' .. decimal(issued) .. ' ' .. decimal(expires) .. ' ' .. decimal(new))
+                -- The client may show it again in this call.
+                passes[client] = token .. ' ' .. decimal(issued) .. ' ' .. decimal(expires) .. ' ' .. decimal(new)
+                changed[client] = passes[client]
             end
         end
-        letters[#letters + 1] = letter
+        letters[index] = letter
     end
+    store_items(room.passes_key, changed)
     if room.moved then close_room(room) end
     return table.concat(letters)
 end

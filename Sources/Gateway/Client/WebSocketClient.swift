@@ -14,6 +14,9 @@ public final class WebSocketClient: ClientPeer {
     private var connecting: CheckedContinuation<Void, any Error>?
     private var onText: @LoopActor ([UInt8]) -> Void
     private var onClose: @LoopActor (CloseReason) -> Void
+    /// Gets the pieces of a message as they come, and whether it is the last; true: it took it, and nothing is kept. For
+    /// whoever only measures: thousands of messages of megabytes each would not fit into memory.
+    public var onPiece: (@LoopActor (_ piece: UnsafeRawBufferPointer, _ isLast: Bool) -> Bool)?
     private var partial: [UInt8] = []
     private var outbox: [[UInt8]] = []
     private var reason: CloseReason?
@@ -110,7 +113,9 @@ public final class WebSocketClient: ClientPeer {
 
     private func received(_ bytes: UnsafeRawBufferPointer) -> Int32 {
         guard state == .open, let wsi else { return 0 }
-        guard lws_is_final_fragment(wsi) != 0 else {
+        let isLast = lws_is_final_fragment(wsi) != 0
+        if partial.isEmpty, onPiece?(bytes, isLast) == true { return 0 }
+        guard isLast else {
             partial.append(contentsOf: bytes)
             return 0
         }
@@ -164,6 +169,7 @@ public final class WebSocketClient: ClientPeer {
         }
         // They may hold on to whoever holds on to this object.
         onText = { _ in }
+        onPiece = nil
         onClose = { _ in }
     }
 

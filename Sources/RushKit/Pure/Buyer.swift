@@ -240,7 +240,7 @@ struct Buyer: Sendable {
         case .order: return order(frame, now, &tally)
         case .error: return error(frame, now, &tally)
         case .joined, .rank, .admitted, .expired, .left: return line(frame, now, &tally)
-        case .sale, .other: return .nothing
+        case .sale, .held, .reservation, .seats, .other: return .nothing
         }
     }
 

@@ -24,7 +24,7 @@ extension Command {
         }
     }
 
-    private struct Mistake: Error {
+    struct Mistake: Error {
         let words: String
     }
 
@@ -33,6 +33,7 @@ extension Command {
         if let url = environment["DIBS_URL"], !url.isEmpty { options.instances = try urls(url, "DIBS_URL") }
         var rest = arguments[...]
         var line = LineOptions()
+        var seats = SeatOptions()
         var given: Set<String> = []
         while let argument = rest.popFirst() {
             var name = argument
@@ -50,11 +51,16 @@ extension Command {
                 change(&line)
                 continue
             }
+            if let change = try seatOption(name, value) {
+                change(&seats)
+                continue
+            }
             switch name {
             case "--help", "-h": return .help
             case "--part": return .part
             case "--connect-only": options.connectOnly = true
             case "--echo": options.echo = true
+            case "--follow": options.isFollowed = true
             case "--buyers": options.buyers = try number(value(), name, 0...1_000_000)
             case "--watchers": options.watchers = try number(value(), name, 0...1_000_000)
             case "--claims": options.claims = try number(value(), name, 1...1_000_000)
@@ -73,7 +79,13 @@ extension Command {
         if !options.sales.isEmpty, let other = ["--quantity", "--price", "--limit"].first(where: given.contains) {
             throw Mistake(words: "\(other) is of a new sale, and --sale names one that exists")
         }
-        if let words = mistake(line, given) { throw Mistake(words: words) }
+        if let words = seatMistake(options, seats, given) ?? mistake(line, given) { throw Mistake(words: words) }
+        if given.contains("--seats") {
+            seats.poll = line.poll
+            options.rate = line.joinRate
+            if !given.contains("--price") { options.price = 1 }
+            options.seats = seats
+        }
         if given.contains("--room") { options.line = line }
         if options.clients == 0 { throw Mistake(words: "nobody takes part: --buyers is 0, and so is --watchers") }
         return .run(options)
@@ -142,7 +154,7 @@ extension Command {
     /// What does not go together.
     private static func mistake(_ line: LineOptions, _ given: Set<String>) -> String? {
         guard given.contains("--room") else {
-            let option = LineOptions.names.first(where: given.contains)
+            let option = LineOptions.names.first { given.contains($0) && !isOfSeats($0, given) }
             return option.map { "\($0) is about a waiting room: --room names it" }
         }
         if let other = ["--rate", "--echo", "--connect-only"].first(where: given.contains) {
@@ -161,7 +173,12 @@ extension Command {
         return nil
     }
 
-    private static func number(_ text: String, _ name: String, _ range: ClosedRange<Int>) throws(Mistake) -> Int {
+    /// `--poll` and `--join-rate` are for buyers of seats too.
+    private static func isOfSeats(_ name: String, _ given: Set<String>) -> Bool {
+        given.contains("--seats") && (name == "--poll" || name == "--join-rate")
+    }
+
+    static func number(_ text: String, _ name: String, _ range: ClosedRange<Int>) throws(Mistake) -> Int {
         guard let value = Int(text), range.contains(value) else {
             throw Mistake(words: "\(name) wants a number from \(range.lowerBound) to \(range.upperBound), not \(text)")
         }
@@ -211,6 +228,7 @@ extension Command {
           --processes N      uses at least so many processes (1); there are more when one cannot hold its part
           --timeout S        seconds to connect in, and again until all is decided and settled (120)
           --connect-only     connects, says so, and leaves when standard input ends
+          --follow           measures how long each change takes to the last watcher
           --echo             the server is bench/build/echo_lws: measures the generator itself
           --json FILE        writes the figures there as well; `-`: to standard output instead of the table
           --help             this
@@ -231,6 +249,21 @@ extension Command {
           --return PERCENT   … or come back in time, on another instance when there are several
           --depart-after S   these go so long after their join, instead of somewhere in the middle of the line
           --poll PERCENT     so many ask for their place over REST instead of being told
+
+        For seats: the buyers get a pass of a room with place for all, hold seats, and pay for them.
+
+          --seats N          makes a performance of so many seats, each for --price (1) points
+          --pair             each wants two neighbours, until it has them or none are left; without it one seat
+          --one              all want the same seat, each --claims times
+          --own              each wants --claims seats that nobody else wants, one after the other
+          --pay PERCENT      so many of those who hold pay for it (100), …
+          --unpaid WAY       … the others: release, expire, mixed, or keep what they hold to the run's end (mixed)
+          --hold-seconds S   how long a hold lasts (30)
+          --think S          who holds seats thinks for up to so long before it pays or gives them back (0)
+          --watch PERCENT    so many of the buyers watch the seats (0); --watchers only watch
+          --compact          those who only watch ask for one letter a seat
+          --poll PERCENT     so many of the buyers have no connection, and do all of it over REST (0)
+          --join-rate R      buyers that begin in a second; without it all begin at the same moment
 
         DIBS_ADMIN_KEY registers the sale and the room, and reads the audit. DIBS_JWT_SECRET signs the buyers' tokens; without
         it the server is asked for them.

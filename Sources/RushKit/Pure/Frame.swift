@@ -14,6 +14,9 @@ struct Frame: Equatable, Sendable {
         case admitted
         case expired
         case left
+        case held
+        case reservation
+        case seats
         case error
         /// Anything else: not for us.
         case other
@@ -56,6 +59,25 @@ struct Frame: Equatable, Sendable {
     var expiresAt: Int64?
     /// After how many seconds to ask again.
     var refreshSeconds: Double?
+
+    // Seats.
+
+    var reservation: String?
+    /// What is held, or what is taken of what was asked for.
+    var seats: [Int64] = []
+    var price: Int64?
+    /// Of a performance that is watched, all seats: a letter each.
+    var letters: String?
+    /// Of a performance that is watched: what changed.
+    var changes: [SeatChange] = []
+    /// How much is left of what is watched, or of the sale after a claim.
+    var remaining: Int64?
+}
+
+/// A seat that changed.
+struct SeatChange: Equatable, Sendable {
+    var seat: Int64 = 0
+    var isFree = false
 }
 
 extension Frame {
@@ -107,13 +129,34 @@ extension Frame {
         case .token: token = scanner.text()
         case .expiresAt: expiresAt = scanner.text().flatMap { Timestamp(rfc3339: $0)?.milliseconds }
         case .refreshSeconds: refreshSeconds = scanner.number()
-        case .result, .error, .other: scanner.skip()
+        case .reservationId: reservation = scanner.text()
+        case .seats, .seatIds: seats = scanner.integers()
+        case .price: price = scanner.integer()
+        case .letters: letters = scanner.text()
+        case .remaining: remaining = scanner.integer()
+        case .changes: takeChanges(&scanner)
+        case .result, .error, .seatId, .other: scanner.skip()
+        }
+    }
+
+    private mutating func takeChanges(_ scanner: inout FrameScanner) {
+        scanner.elements { scanner in
+            var change = SeatChange()
+            scanner.members { member, scanner in
+                switch member {
+                case .seatId: change.seat = scanner.integer() ?? 0
+                case .status: change.isFree = scanner.text() == "free"
+                default: scanner.skip()
+                }
+            }
+            changes.append(change)
         }
     }
 
     enum Member: String, CaseIterable {
         case type, id, offset, epoch, recovered, sale, outcome, order, ticket, status, reason, code, message
         case rank, waiting, estimatedSeconds, reachable, provisional, seq, token, expiresAt, refreshSeconds
+        case reservationId, seats, seatIds, price, letters, changes, seatId, remaining
         case result, error
         case other
 
@@ -150,6 +193,9 @@ extension Frame.Kind {
         case "admitted": self = .admitted
         case "expired": self = .expired
         case "left": self = .left
+        case "held": self = .held
+        case "reservation": self = .reservation
+        case "seats": self = .seats
         case "error": self = .error
         default: self = .other
         }

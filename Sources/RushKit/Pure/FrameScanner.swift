@@ -35,6 +35,24 @@ struct FrameScanner {
         if !take("}") { isBroken = true }
     }
 
+    /// Calls `body` at each element of an array; it has to take or skip the value. Anything else is passed over.
+    mutating func elements(_ body: (inout FrameScanner) -> Void) {
+        guard take("[") else { return skip() }
+        if take("]") { return }
+        repeat {
+            body(&self)
+            if isBroken { return }
+        } while take(",")
+        if !take("]") { isBroken = true }
+    }
+
+    /// Whole numbers in an array, each of which may be in quotes; none for anything else.
+    mutating func integers() -> [Int64] {
+        var numbers: [Int64] = []
+        elements { scanner in if let number = scanner.integer() { numbers.append(number) } }
+        return numbers
+    }
+
     private mutating func name() -> Frame.Member {
         let start = position
         guard take("\"") else {

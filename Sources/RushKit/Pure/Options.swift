@@ -32,6 +32,11 @@ public struct Options: Equatable, Sendable, Codable {
     /// The waiting room that the buyers go through; nil: they claim at once.
     public var line: LineOptions?
 
+    /// The seats that the buyers want; nil: they claim from a sale.
+    public var seats: SeatOptions?
+    /// Whether each change is followed to the last watcher.
+    public var isFollowed = false
+
     /// Whether the servers run on this machine, and so have its clock.
     var isLocal: Bool {
         instances.allSatisfy { url in
@@ -42,5 +47,8 @@ public struct Options: Equatable, Sendable, Codable {
     /// How many clients there are in all.
     public var clients: Int { buyers + watchers }
     /// How many of them have a connection.
-    var connections: Int { clients - (line.map { line in (0..<buyers).count { line.manner(of: $0) == .polls } } ?? 0) }
+    var connections: Int {
+        if let seats { return clients - (0..<buyers).count { SeatOptions.isAmong(seats.poll, $0, kind: 2) } }
+        return clients - (line.map { line in (0..<buyers).count { line.manner(of: $0) == .polls } } ?? 0)
+    }
 }

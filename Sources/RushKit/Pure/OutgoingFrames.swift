@@ -20,4 +20,14 @@ struct OutgoingFrames: Sendable {
     func leave(_ room: String) -> String { #"{"type":"leave","room":"\#(room)","id":\#(Buyer.leaveID)}"# }
 
     func watch(sale: String) -> String { #"{"type":"\#(echo ? "sale" : "watch")","sale":\#(sale)}"# }
+
+    func hold(_ hold: SeatBuyer.Hold, of performance: String) -> String {
+        let seats = hold.seats.map(String.init).joined(separator: ",")
+        let what = #""performance":\#(performance),"seats":[\#(seats)]"#
+        return #"{"type":"hold",\#(what),"token":"\#(hold.pass)","id":\#(hold.number)}"#
+    }
+
+    func watch(performance: String, isCompact: Bool) -> String {
+        #"{"type":"watch","performance":\#(performance),"compact":\#(isCompact),"id":\#(SeatBuyer.watchID)}"#
+    }
 }

@@ -11,6 +11,8 @@ struct Report: Equatable, Sendable, Codable {
     let verdict: Verdict
     /// The waiting room that all went through.
     var line: LineTruth?
+    /// The performance whose seats all wanted.
+    var seats: SeatTruth?
 }
 
 extension Report {
@@ -20,6 +22,9 @@ extension Report {
     var connectedPerSecond: Double? { rate(tally.connected, tally.firstConnectAt, tally.lastConnectedAt) }
     /// Frames a second to watchers, from the first to the last.
     var watchedPerSecond: Double? { rate(tally.watched, tally.firstWatchedAt, tally.lastWatchedAt) }
+
+    /// From the answer to whoever made a change to the last watcher's hearing of it; empty where it is not followed.
+    var toLastWatcher: Histogram { tally.followed.toLast(of: max(1, watchers)) }
 
     func rate(_ number: Int, _ from: UInt64?, _ to: UInt64?) -> Double? {
         guard let from, let to, to > from, number > 0 else { return nil }
@@ -39,10 +44,15 @@ extension Report {
         if let connectedPerSecond { lines.append(row("connected", "\(grouped(Int(connectedPerSecond))) a second", "")) }
         if tally.toResult.count > 0 {
             lines += ["", row("", ["p50", "p90", "p99", "max"].map { pad($0, 11) }.joined(), "")]
-            lines.append(row("claim to result", quantiles(tally.toResult), ""))
-            lines.append(row("claim to confirmed", quantiles(tally.toConfirmed), ""))
+            lines.append(row(seats == nil ? "claim to result" : "hold to answer", quantiles(tally.toResult), ""))
+            if seats == nil { lines.append(row("claim to confirmed", quantiles(tally.toConfirmed), "")) }
+        }
+        if toLastWatcher.count > 0 {
+            let number = "\(grouped(Int(toLastWatcher.count))) changes"
+            lines.append(row("answer to last watcher", quantiles(toLastWatcher), number))
         }
         if let line { lines += text(of: line) }
+        if let seats { lines += text(of: seats) }
         lines.append("")
         lines.append(row("outcomes", listed(tally.outcomes), ""))
         lines.append(row("retries", listed(tally.retries), ""))
@@ -69,7 +79,8 @@ extension Report {
             failedConnects: tally.failedConnects, unrecovered: tally.unrecovered, watched: tally.watched,
             faults: tally.faults, generatorProcessorMs: Double(tally.processorTime) / 1e6,
             latestClaimMs: Double(tally.latestClaim) / 1e6, checks: verdict.checks, sales: truths,
-            line: line.map { LineSummary(tally.line, $0) })
+            line: line.map { LineSummary(tally.line, $0) }, seats: seats.map { SeatSummary(tally.seats, $0) },
+            followed: Int(toLastWatcher.count), toLastWatcherMs: milliseconds(toLastWatcher))
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
         return try encoder.encode(summary)
@@ -88,6 +99,9 @@ extension Report {
         let checks: [Check]
         let sales: [SaleTruth]
         let line: LineSummary?
+        let seats: SeatSummary?
+        let followed: Int
+        let toLastWatcherMs: [String: Double]
     }
 
     private var headline: String {
@@ -96,6 +110,7 @@ extension Report {
             let left = "\(grouped(Int(truths[0].leftBefore))) of \(grouped(Int(truths[0].quantity)))"
             sale = "sale \(truths[0].sale) with \(left) left"
         }
+        if let seats { sale = seats.words }
         let watching = watchers == 0 ? "" : ", \(grouped(watchers)) watchers"
         let room = line.map { ", \($0.words)" } ?? ""
         return "\(grouped(buyers)) buyers\(watching), \(sale)\(room), "

@@ -59,6 +59,10 @@ struct Tally: Equatable, Sendable, Codable {
     var processorTime: UInt64 = 0
     /// What was told of places in a line.
     var line = LineTally()
+    /// What was told of seats.
+    var seats = SeatsTold()
+    /// How changes went to watchers, where they are followed.
+    var followed = ChangeLog()
     /// Who has not been answered at the end; some of them.
     var waiting: [String] = []
 
@@ -97,6 +101,8 @@ struct Tally: Equatable, Sendable, Codable {
         lastWatchedAt = later(lastWatchedAt, other.lastWatchedAt)
         processorTime += other.processorTime
         line.add(other.line)
+        seats.add(other.seats)
+        followed.add(other.followed)
         waiting += other.waiting
     }
 }

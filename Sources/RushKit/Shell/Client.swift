@@ -3,7 +3,7 @@ import Gateway
 
 /// One client of a part: its state machine, and the socket and the timer that do what it says.
 @LoopActor
-final class Client: Participant {
+final class Client: Connecting {
     private var buyer: Buyer
     private unowned let part: Part
     private var socket: WebSocketClient?
@@ -36,6 +36,7 @@ final class Client: Participant {
     var isFinished: Bool { buyer.isFinished }
     var stays: [Stay] { buyer.waiter?.allStays ?? [] }
     var isCounted = false
+    let hasConnection = true
 
     /// Opens a connection; the part calls this when there is a place.
     /// - Parameter hasBegun: False while all clients are connected for the first time: then they take the instances in
@@ -83,13 +84,21 @@ final class Client: Participant {
     private func opened() {
         guard isOpening else { return }
         isOpening = false
-        part.hasOpened(self)
+        part.hasOpened()
     }
 
     private func received(_ text: [UInt8]) {
-        if onlyWatches && !isOpening && text.starts(with: Client.saleFrame) { return part.watched() }
+        if onlyWatches && !isOpening && text.starts(with: Client.saleFrame) {
+            part.watched()
+            if part.isFollowing { part.heard(text) }
+            return
+        }
         guard let frame = Frame(text) else { return part.tally.fault("a frame could not be read") }
-        perform(buyer.received(frame, at: EventLoop.nanoseconds, &part.tally))
+        let now = EventLoop.nanoseconds
+        if part.isFollowing, frame.kind == .result, let remaining = frame.remaining {
+            part.tally.followed.answered(remaining, at: now)
+        }
+        perform(buyer.received(frame, at: now, &part.tally))
         if isOpening && frame.kind == .connected { opened() }
     }
 

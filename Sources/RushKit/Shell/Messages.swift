@@ -16,6 +16,17 @@ struct Job: Codable, Sendable {
     let limits: [Int64]
     /// The waiting room that all go through.
     let line: LineTruth?
+    /// The performance whose seats all want, and its room.
+    var seats: SeatJob?
+}
+
+/// What a part has to know of the seats that are wanted.
+struct SeatJob: Codable, Sendable {
+    let performance: String
+    let room: String
+    let options: SeatOptions
+    /// See `SeatTruth`.
+    let clockTolerance: Int64
 }
 
 /// What the whole says to a part after its job.
@@ -34,7 +45,7 @@ enum Message: Codable, Sendable {
     case progress(Progress)
     /// All its clients are connected.
     case ready
-    /// All its buyers' claims are answered and settled.
+    /// All its buyers' claims are answered and settled; where nobody buys, all who watch were answered.
     case settled
     /// Everything, after it was told to stop.
     case done(Tally)

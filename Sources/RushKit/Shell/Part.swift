@@ -21,7 +21,7 @@ public final class Part {
     private var unprepared: ArraySlice<any Participant> = []
 
     /// Clients that want a connection, and how many are being opened: a server's backlog is not without end.
-    private var wanting: [Client] = []
+    private var wanting: [any Connecting] = []
     private var opening = 0
     private static let mostOpening = 64
 
@@ -96,7 +96,7 @@ public final class Part {
             return
         }
         tally.firstConnectAt = EventLoop.nanoseconds
-        wanting = clients.reversed().compactMap { $0 as? Client }
+        wanting = clients.reversed().compactMap { $0 as? any Connecting }.filter(\.hasConnection)
         connections = wanting.count
         readyIfSo()
         openMore()
@@ -104,6 +104,7 @@ public final class Part {
 
     private func addClients(_ job: Job) {
         let options = job.options
+        if let seats = job.seats { return addSeatClients(job, seats) }
         var buying = Buyer.Plan(run: job.run, sales: job.sales, claims: options.claims)
         let watching = Buyer.Plan(run: job.run, sales: job.sales, claims: 0)
         if let line = options.line, let truth = job.line {
@@ -121,6 +122,26 @@ public final class Part {
                 clients.append(Client(buyer, part: self, onlyWatches: !buys))
             }
             if buys { unfinished += 1 }
+        }
+    }
+
+    private func addSeatClients(_ job: Job, _ seats: SeatJob) {
+        let options = job.options
+        let plan = SeatBuyer.Plan(
+            run: job.run, options: seats.options, buyers: options.buyers, holds: options.claims,
+            wallOffset: Part.wallOffset, clockTolerance: seats.clockTolerance)
+        // Where nobody buys, it is about those who come to watch at once.
+        let isAtOnce = options.buyers == 0
+        for index in stride(from: job.part, to: options.clients, by: job.parts) {
+            if index < options.buyers {
+                clients.append(SeatClient(SeatBuyer(index: index, plan: plan), seats, part: self))
+            } else {
+                clients.append(
+                    SeatWatcher(
+                        index: index, seats, run: job.run, waitsForBegin: isAtOnce, isFollowed: options.isFollowed,
+                        part: self))
+            }
+            if index < options.buyers || isAtOnce { unfinished += 1 }
         }
     }
 
@@ -188,12 +209,12 @@ public final class Part {
         }
     }
 
-    func wantsToOpen(_ client: Client) {
+    func wantsToOpen(_ client: any Connecting) {
         wanting.append(client)
         openMore()
     }
 
-    func hasOpened(_ client: Client) {
+    func hasOpened() {
         opening -= 1
         openMore()
     }
@@ -229,7 +250,7 @@ public final class Part {
         var budget = 256
         while nextToBegin < clients.count {
             let client = clients[nextToBegin]
-            guard client.index < options.buyers else { break }
+            guard client.index < options.buyers || options.buyers == 0 else { break }
             let rate = options.line == nil ? options.rate : options.line?.joinRate
             let due = startsAt + (rate.map { UInt64(Double(client.index) / $0 * 1e9) } ?? 0)
             let now = EventLoop.nanoseconds
@@ -246,6 +267,17 @@ public final class Part {
         }
     }
 
+    /// Whether all have begun.
+    var hasBegun: Bool { startsAt != nil }
+    /// Whether each change of a sale is followed to the last watcher.
+    var isFollowing: Bool { job?.options.isFollowed == true && job?.seats == nil }
+
+    /// A watcher was told of the sale: what is left names the change.
+    func heard(_ text: [UInt8]) {
+        guard let remaining = Frame(text)?.remaining else { return tally.fault("a frame could not be read") }
+        tally.followed.heard(remaining, at: EventLoop.nanoseconds)
+    }
+
     /// A watcher got a frame.
     func watched() {
         guard startsAt != nil else { return }
@@ -260,7 +292,8 @@ public final class Part {
         readyIfSo()
         if !client.isCounted && client.isFinished {
             client.isCounted = true
-            unfinished -= client.index < (job?.options.buyers ?? 0) ? 1 : 0
+            let isAwaited = client.index < (job?.options.buyers ?? 0) || (job?.seats != nil && job?.options.buyers == 0)
+            unfinished -= isAwaited ? 1 : 0
             if unfinished == 0 { channel?.send(Message.settled) }
         }
     }

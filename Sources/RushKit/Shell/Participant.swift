@@ -22,3 +22,12 @@ protocol Participant: AnyObject {
     /// Time is up: nothing new is claimed.
     func stopClaiming()
 }
+
+/// A client of a part that has a connection, or may have one.
+@LoopActor
+protocol Connecting: Participant {
+    /// False for one that asks over REST only.
+    var hasConnection: Bool { get }
+    /// Opens a connection; the part calls this when there is a place.
+    func open(_ instances: [String], hasBegun: Bool)
+}

@@ -6,10 +6,10 @@ import Model
 /// A run from its beginning to its end: the sale, the parts, the figures, the check.
 @LoopActor
 public struct Run {
-    private let options: Options
-    private let api: ServerAPI
-    private let secret: String?
-    private let name: String
+    let options: Options
+    let api: ServerAPI
+    let secret: String?
+    let name: String
 
     /// Does what the command line says, and returns the process's status.
     public static func main(_ arguments: [String]) async -> Int32 {
@@ -51,6 +51,7 @@ public struct Run {
 
     private func run() async throws -> Int32 {
         if !options.echo { try await awaitInstances() }
+        if let seats = options.seats { return try await run(seats) }
         var line = try await line()
         let sales = options.echo || options.line?.claims == false ? [] : try await sales()
         var truths: [SaleTruth] = []
@@ -239,7 +240,7 @@ public struct Run {
         return verdict.holds ? 0 : 1
     }
 
-    private func write(_ report: Report) throws {
+    func write(_ report: Report) throws {
         guard let path = options.json else { return }
         let line = try report.json() + Data("\n".utf8)
         if path == "-" {

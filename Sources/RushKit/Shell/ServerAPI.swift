@@ -57,7 +57,13 @@ struct ServerAPI {
             let inFlight: Int64
             let drift: Int64
         }
+        struct Performance: Decodable {
+            let performance: WireID
+            let sold, held, free, soldInDatabase, heldInDatabase, inFlight, drift: Int64
+        }
         let sales: [Sale]
+        let performances: [Performance]
+        let ledgerDrift: Int64
     }
 
     private struct Token: Decodable {
@@ -109,6 +115,44 @@ struct ServerAPI {
     func statistics(_ id: String) async throws -> Statistics { try await call(.get, "/api/sales/\(id)/statistics") }
 
     func audit() async throws -> Audit { try await call(.get, "/api/audit") }
+
+    /// Makes a concert with one performance, which is tomorrow.
+    /// - Returns: The performance's id.
+    func performance(name: String, _ seats: SeatOptions, price: Int, room: String) async throws -> String {
+        struct Concert: Decodable { let concertId: WireID }
+        struct Date: Decodable { let concertDetailId: WireID }
+        struct NewDate: Encodable {
+            let startsAt, room: String
+            let price, holdSeconds, seats: Int
+        }
+        let concert: Concert = try await call(.post, "/api/concerts", body: ["name": name])
+        let startsAt = Timestamp(milliseconds: EventLoop.wallMilliseconds) + 86_400_000
+        let date: Date = try await call(
+            .post, "/api/concerts/\(concert.concertId.text)/dates",
+            body: NewDate(
+                startsAt: startsAt.description, room: room, price: price, holdSeconds: seats.holdSeconds,
+                seats: seats.seats))
+        return date.concertDetailId.text
+    }
+
+    /// Every seat's status, in their order, as somebody with a pass sees it.
+    func seats(of performance: String, room: String, as client: String) async throws -> [String] {
+        struct Pass: Decodable { let token: String? }
+        struct Seat: Decodable { let status: String }
+        struct Join: Encodable { let userId, room: String }
+        let pass: Pass = try await call(.post, "/api/users/token", body: Join(userId: client, room: room))
+        guard let token = pass.token else { throw RushError("the room \(room) has no place") }
+        let seats: [Seat] = try await call(
+            .get, "/api/concert/\(performance)/seat?detail=true", content: nil, headers: [("token", token)])
+        return seats.map(\.status)
+    }
+
+    /// Points that a client has.
+    func balance(of client: String) async throws -> Int64 {
+        struct Balance: Decodable { let point: Int64 }
+        let balance: Balance = try await call(.get, "/api/users/\(client)/point")
+        return balance.point
+    }
 
     func token(for client: String) async throws -> String {
         let token: Token = try await call(.post, "/api/tokens", body: ["userId": client])
