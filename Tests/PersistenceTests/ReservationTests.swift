@@ -241,7 +241,9 @@ import Testing
         _ = try await store.commit(known.map { $0.event() })
         #expect(try await store.beginRebuild(id)?.epoch == 1)
         // What PostgreSQL knew goes on as it was.
-        guard case .paid = try await store.pay(known[0], point: 10, key: nil) else {
+        // But a payment that began before it has to begin anew: Redis does not keep the seats for it any more.
+        #expect(try await store.pay(known[0], point: 10, key: nil) == .rebuilt)
+        guard case .paid = try await store.pay(known[0].begun(in: 1), point: 10, key: nil) else {
             Issue.record("not paid")
             return
         }
@@ -249,14 +251,14 @@ import Testing
             try await store.commit([known[0].event(.expired), known[1].event(.expired), known[2].event()]).isEmpty)
         #expect(try await store.close(known[2]) == .expired)
 
-        // What it did not know is expired, whatever is heard of it, in whatever order.
+        // A hold that it did not know is expired, whatever is heard of it later; an end that it hears of is one.
         let late = [Hold.test(id, 4, seats: [4]), .test(id, 5, seats: [5]), .test(id, 6, seats: [6])]
-        #expect(try await store.pay(late[0], point: 10, key: nil) == .stale)
-        #expect(try await store.commit([late[1].event(.released)]) == [late[1].id])
+        #expect(try await store.pay(late[0], point: 10, key: nil) == .rebuilt)
+        #expect(try await store.commit([late[1].event(.released)]).isEmpty)
         #expect(try await store.close(late[2]) == .expired)
         for status in [ReservationStatus.held, .released, .expired] {
-            #expect(try await store.commit(late.map { $0.event(status) }) == late.map(\.id))
-            #expect(try await store.reservationCounts(of: id) == [.paid: 1, .expired: 5])
+            #expect(try await store.commit(late.map { $0.event(status) }) == [late[0].id])
+            #expect(try await store.reservationCounts(of: id) == [.paid: 1, .expired: 4, .released: 1])
         }
         #expect(try await store.balance(of: ClientID("c4")!) == 100)
 
@@ -265,6 +267,27 @@ import Testing
         #expect(try await store.commit([fresh.event()]).isEmpty)
         #expect(try await store.status(fresh) == .held)
         try await fixture.expectInOrder(id)
+    }
+
+    /// A log that says that a paid one has ended is of a Redis that has lost the payment.
+    @Test(arguments: [ReservationStatus.expired, .released])
+    @LoopActor func whatIsPaidDoesNotEndByTheLog(status: ReservationStatus) async throws {
+        let fixture = try await Fixture()
+        let store = fixture.store
+        let id = try await fixture.performance()
+        try await fixture.give(100, to: "c1")
+        let (paid, other) = (Hold.test(id, 1, seats: [1]), Hold.test(id, 2, seats: [2]))
+        _ = try await store.commit([paid.event(), other.event()])
+        _ = try await store.pay(paid, point: 10, key: nil)
+        for _ in 0..<2 {
+            #expect(try await store.commit([paid.event(status), other.event(status)]) == [paid.id])
+            #expect(try await store.status(paid) == .paid)
+            #expect(try await store.status(other) == status)
+        }
+        // One that was refunded has ended.
+        _ = try await store.refund(paid.id)
+        #expect(try await store.commit([paid.event(status)]).isEmpty)
+        #expect(try await store.status(paid) == .released)
     }
 
     @Test @LoopActor func snapshotHasWhatIsLive() async throws {
