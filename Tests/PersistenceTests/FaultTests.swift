@@ -233,6 +233,19 @@ import Testing
         await store.stop()
     }
 
+    /// A store that nobody has any more is no longer connected, also when nobody stopped it.
+    @Test @LoopActor func forgottenStoreLetsGo() async throws {
+        let fixture = try await Fixture()
+        var store: Store? = try await fixture.impatient(timeout: 30_000)
+        @LoopActor func sessions() async throws -> Int64 {
+            try await fixture.number("select count(*) from pg_stat_activity where datname = current_database()")
+        }
+        try await eventually("all are connected") { try await sessions() == 6 }
+        _ = try await store?.ping()
+        store = nil
+        try await eventually("two are gone") { try await sessions() == 4 }
+    }
+
     @LoopActor
     private func outage(_ work: @LoopActor () async throws -> Void) async -> Outage? {
         do {

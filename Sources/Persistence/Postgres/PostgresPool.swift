@@ -123,10 +123,15 @@ final class PostgresPool {
             do {
                 let resolved = try await self.parameters.resolved()
                 guard self.isRunning else { return }
+                // The slot holds the connection: held by it in turn, neither would ever go.
                 slot.connection = PostgresConnection(
                     resolved, timeout: self.timeout,
-                    onReady: { [weak self] connection in self?.connected(slot, connection) },
-                    onClosed: { [weak self] _, outage in self?.lost(slot, outage) })
+                    onReady: { [weak self, weak slot] connection in
+                        if let slot { self?.connected(slot, connection) }
+                    },
+                    onClosed: { [weak self, weak slot] _, outage in
+                        if let slot { self?.lost(slot, outage) }
+                    })
             } catch {
                 self.lost(slot, Outage(.postgres, "\(error)"))
             }
