@@ -21,7 +21,6 @@ struct Fixture {
             StoreConfiguration(
                 connectionString: connectionString, poolSize: pool, committerConnections: committers,
                 requestTimeoutMilliseconds: timeout, commitAttempts: attempts), log: .none)
-        OpenStores.current?.add(store)
         store.start()
         _ = try await store.migrate()
     }
@@ -32,7 +31,6 @@ struct Fixture {
             StoreConfiguration(
                 connectionString: connectionString, poolSize: 1, committerConnections: 1,
                 requestTimeoutMilliseconds: timeout, commitAttempts: 2), log: .none)
-        OpenStores.current?.add(store)
         store.start()
         try await eventually("it is connected") { (try? await store.ping()) != nil }
         return store
