@@ -93,7 +93,8 @@ import Testing
             Issue.record("not paid")
             return
         }
-        #expect(try await store.status(older) == .expired)
+        // How it ended is not known yet.
+        #expect(try await store.status(older) == .held)
         #expect(try await fixture.holder(of: 1, id) == nil)
         #expect(try await store.commit([newer.event(), older.event(), older.event(.released)]).isEmpty)
         #expect(try await store.status(older) == .released)
@@ -103,7 +104,7 @@ import Testing
         let (late, next) = (Hold.test(id, 4, seats: [5, 6]), Hold.test(id, 5, seats: [6]))
         #expect(try await store.commit([next.event()]).isEmpty)
         #expect(try await store.commit([late.event()]).isEmpty)
-        #expect(try await store.status(late) == .expired)
+        #expect(try await store.status(late) == .held)
         #expect(try await store.pay(late, point: 20, key: nil) == .stale)
         #expect(try await fixture.holder(of: 6, id) == 5)
         #expect(try await store.commit([late.event(.expired), late.event()]).isEmpty)
@@ -248,7 +249,8 @@ import Testing
             return
         }
         #expect(
-            try await store.commit([known[0].event(.expired), known[1].event(.expired), known[2].event()]).isEmpty)
+            try await store.commit([known[0].event(.expired), known[1].event(.expired), known[2].event()])
+                == [known[0].id])
         #expect(try await store.close(known[2]) == .expired)
 
         // A hold that it did not know is expired, whatever is heard of it later; an end that it hears of is one.

@@ -32,8 +32,12 @@ extension Session {
         if watchedSeats[performance] != nil { stopWatchingSeats(performance) }
         EventLoop.task {
             do {
-                let tally = try await self.hub.seatService.directory.tallies(of: [performance])[performance]
-                guard self.state == .connected, let tally else { return }
+                let directory = self.hub.seatService.directory
+                _ = try await directory.performance(performance)
+                guard let tally = try await directory.tallies(of: [performance])[performance] else {
+                    throw WireError.unavailable
+                }
+                guard self.state == .connected else { return }
                 self.reply(ServerFrame.unwatched(performance, tally, id: message.id))
             } catch {
                 guard self.state == .connected else { return }

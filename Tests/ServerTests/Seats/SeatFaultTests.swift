@@ -137,20 +137,25 @@ import Testing
             let visitors = try await concurrently(20) { try await shop.enter("c\($0)") }
             let buyers = try await concurrently(20) { try await Buyer.connect(shop, as: "c\($0)") }
             var ids: [String] = []
+            var ends = Array(repeating: "expired", count: 20)
             for (index, visitor) in visitors.enumerated() {
                 ids.append(try await shop.held(date, [Int64(index + 1)], visitor))
-                if index % 3 == 0 { #expect(try await shop.giveBack(ids[index], visitor.client).status == 200) }
+                guard index % 3 == 0 else { continue }
+                let answer = try await shop.giveBack(ids[index], visitor.client)
+                // On a busy machine it may have run out before.
+                #expect(answer.status == 200 || answer.code == "hold_expired", "\(answer.text)")
+                if answer.status == 200 { ends[index] = "released" }
             }
             try await shop.instances[1].waitForExit()
             // Nobody commits for a while; holds run out all the same, and their clients are told.
             for (index, buyer) in buyers.enumerated() {
-                try await buyer.reservation(ids[index], index % 3 == 0 ? "released" : "expired")
+                try await buyer.reservation(ids[index], ends[index])
             }
             try await shop.start(["DIBS_ROLES": "committer"])
             try await shop.expectSeatBooks(date, sold: 0)
             for (index, buyer) in buyers.enumerated() {
                 let mine = try await shop.reservations(buyer.client)
-                #expect(mine.map { $0["status"] } == [index % 3 == 0 ? "released" : "expired"], "\(mine)")
+                #expect(mine.map { $0["status"] } == [.text(ends[index])], "\(mine)")
                 #expect(buyer.heard.filter { $0["type"] == "reservation" }.count == 1)
             }
         }
