@@ -31,6 +31,17 @@ final class HoldBatcher {
         return try await holds.ask(wish, of: performance)
     }
 
+    /// As ``decide(_:of:)``, without a task that waits.
+    func decide(
+        _ wish: Wish, of performance: PerformanceID,
+        _ answer: @escaping @LoopActor @Sendable (Result<HoldDecision, Outage>) -> Void
+    ) {
+        guard router.isReady(for: Keys.Performance(performance).state) else {
+            return answer(.failure(Outage(.redis, "not connected")))
+        }
+        holds.ask(wish, of: performance, answer)
+    }
+
     private func send(_ batch: ArraySlice<Holds.Waiting>, of performance: PerformanceID) {
         var command = calls.command(.hold, performance, reserving: 512 + 48 * batch.count)
         for waiting in batch { command.append(waiting.wish.client.rawValue) }
