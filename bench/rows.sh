@@ -101,6 +101,83 @@ measure_broadcast() {
     record broadcast "$ours" "$(figure sent_per_second "$work/send_loop.json")"
 }
 
+# --- Seats, beside the limited sale: the same generator, the same run ---------------------------------------------------
+
+measure_holds() {
+    rounds=${quick:+40}
+    rounds=${rounds:-100}
+    start_server
+    # All want one seat that somebody has: a pass is checked, and refused it is. Beside it claims of what is sold out; and
+    # those of a sale that is behind a waiting room as seats are, so that a pass is checked for each too.
+    sold_out=$(new_sale 1)
+    admin POST "/api/sales/$sold_out/claims" '{"userId":"first"}' >/dev/null
+    rush --buyers 1000 --claims "$rounds" --sale "$sold_out"
+    claims=$(figure decidedPerSecond "$work/rush.json")
+    rush --buyers 1000 --claims "$rounds" --seats 50 --one --pay 0 --unpaid keep --hold-seconds 86400
+    holds=$(figure decidedPerSecond "$work/rush.json")
+    record holds_taken "$holds" "$claims"
+    record holds_taken_p50 "$(inner toResultMs p50 "$work/rush.json")"
+    record holds_taken_p99 "$(inner toResultMs p99 "$work/rush.json")"
+    rush --room "holds-$repetition" --max-active 1000 --pass-seconds 86400 --buyers 1000 --claims "$rounds"
+    record holds_taken_room "$holds" "$(figure decidedPerSecond "$work/rush.json")"
+
+    # Each of its own, and each claim of a sale where there is enough; both are written down meanwhile.
+    count=${quick:+15}
+    count=${count:-50}
+    sales=
+    for _ in $(seq "$count"); do sales=${sales:+$sales,}$(new_sale 1000); done
+    rush --buyers 1000 --claims "$count" --sale "$sales"
+    claims=$(figure decidedPerSecond "$work/rush.json")
+    rush --buyers 1000 --claims "$count" --seats $((1000 * count)) --own --pay 0 --unpaid keep --hold-seconds 86400
+    record holds_free "$(figure decidedPerSecond "$work/rush.json")" "$claims"
+    record holds_free_p50 "$(inner toResultMs p50 "$work/rush.json")"
+    record holds_free_p99 "$(inner toResultMs p99 "$work/rush.json")"
+    stop_server
+}
+
+# --- 100,000 seats: the first whole answer to who watches, and how long a change takes to the last of 5,000 -------------
+
+# Sets first_ms, last_ms and size.
+first_answers() { # watchers, rush's options…
+    watchers=$1
+    shift
+    rush --seats 100000 --buyers 0 --watchers "$watchers" "$@"
+    first_ms=$(inner toFirstAnswerMs p50 "$work/rush.json")
+    last_ms=$(inner toFirstAnswerMs max "$work/rush.json")
+    size=$(figure firstAnswerBytes "$work/rush.json")
+}
+
+measure_seating() {
+    start_server
+    first_answers 1
+    plain_ms=$first_ms plain_size=$size
+    first_answers 1 --compact
+    record seating_one "$plain_ms" "$first_ms"
+    record seating_bytes "$plain_size" "$size"
+    first_answers 1000
+    plain_ms=$first_ms plain_last=$last_ms
+    first_answers 1000 --compact
+    record seating_many "$plain_ms" "$first_ms"
+    record seating_last "$plain_last" "$last_ms"
+    stop_server
+}
+
+measure_changes() {
+    changes=${quick:+20}
+    changes=${changes:-50}
+    start_server
+    rush --seats 100000 --own --buyers "$changes" --join-rate 5 --pay 0 --unpaid keep --hold-seconds 86400 \
+        --watchers 5000 --compact --follow
+    [ "$(figure followed "$work/rush.json")" = "$changes" ] || fail "not every hold was heard of"
+    for part in p50 p99 max; do eval "seats_$part=$(inner toLastWatcherMs "$part" "$work/rush.json")"; done
+    rush --quantity 1000 --buyers "$changes" --rate 5 --watchers 5000 --follow
+    # shellcheck disable=SC2154 # seats_… are set above
+    for part in p50 p99 max; do
+        eval "record changes_$part \$seats_$part $(inner toLastWatcherMs "$part" "$work/rush.json")"
+    done
+    stop_server
+}
+
 # --- Orders from the stream to PostgreSQL, beside COPY ----------------------------------------------------------------
 
 measure_commit() {

@@ -6,8 +6,8 @@
 # Everything is started privately and on loopback, and is stopped at the end. The table goes to bench/out/latest.md, every
 # single figure to bench/out/latest.tsv, and what the programs said to bench/out/logs.
 #
-#   DIBS_BENCH_ONLY   measures only what contains this: claims, echo, broadcast, ranks, estimates,
-#                     commit, connections, line
+#   DIBS_BENCH_ONLY   measures only what contains this: claims, echo, holds, seating, changes, broadcast, ranks,
+#                     estimates, commit, connections, line
 set -eu
 
 cd "$(dirname -- "$0")/.."
@@ -180,7 +180,7 @@ wanted() { case $1 in *"$only"*) return 0 ;; *) return 1 ;; esac; }
 began=$(date +%s)
 for repetition in $(seq "$repetitions"); do
     echo "── repetition $repetition of $repetitions"
-    for row in claims echo broadcast ranks estimates commit connections line; do
+    for row in claims echo holds seating changes broadcast ranks estimates commit connections line; do
         wanted "$row" || continue
         # What hardly varies, and takes long, is measured once.
         case $row-$repetition in line-1 | estimates-1) ;; line-* | estimates-*) continue ;; esac

@@ -1,3 +1,4 @@
+import EventLoop
 import Model
 
 /// The seats of performances: holding them, giving them back, and what payments make of them. `docs/seats.md` explains it.
@@ -49,6 +50,35 @@ extension Engine {
         _ seats: [Int64], for client: ClientID, of performance: PerformanceID
     ) async throws(Outage) -> HoldDecision {
         try await holdBatcher.decide(HoldBatcher.Wish(client: client, seats: seats), of: performance)
+    }
+
+    /// Decides the wish to hold seats of a client that shows a pass: ``check(_:of:room:)``, and when that is good,
+    /// ``hold(_:for:of:)``, as one step for the caller.
+    /// - Parameter mayHold: asked in between; false: the answer is an outage.
+    /// - Throws: ``Outage`` when the pass could not be checked.
+    public func hold(
+        _ seats: [Int64], for client: ClientID, of performance: PerformanceID, showing pass: String, of room: RoomID,
+        while mayHold: @escaping @LoopActor @Sendable () -> Bool
+    ) async throws(Outage) -> AdmittedHold {
+        let result: Result<AdmittedHold, Outage> = await withCheckedContinuation { continuation in
+            passBatcher.check(pass, of: client, room: room) { [holdBatcher] checked in
+                switch checked {
+                case .failure(let outage): continuation.resume(returning: .failure(outage))
+                case .success(nil): continuation.resume(returning: .success(.unknownRoom))
+                case .success(UInt8(ascii: "0")): continuation.resume(returning: .success(.notAdmitted))
+                case .success(let letter):
+                    let isKept = letter == UInt8(ascii: "2")
+                    guard mayHold() else {
+                        let outage = Outage(.redis, "being compared")
+                        return continuation.resume(returning: .success(.decided(.failure(outage), isKept: isKept)))
+                    }
+                    holdBatcher.decide(HoldBatcher.Wish(client: client, seats: seats), of: performance) { decision in
+                        continuation.resume(returning: .success(.decided(decision, isKept: isKept)))
+                    }
+                }
+            }
+        }
+        return try result.get()
     }
 
     /// Gives a hold back. Whose it is, is for the caller to check.

@@ -31,10 +31,25 @@ final class HoldBatcher {
         return try await holds.ask(wish, of: performance)
     }
 
+    /// As ``decide(_:of:)``, without a task that waits.
+    func decide(
+        _ wish: Wish, of performance: PerformanceID,
+        _ answer: @escaping @LoopActor @Sendable (Result<HoldDecision, Outage>) -> Void
+    ) {
+        guard router.isReady(for: Keys.Performance(performance).state) else {
+            return answer(.failure(Outage(.redis, "not connected")))
+        }
+        holds.ask(wish, of: performance, answer)
+    }
+
     private func send(_ batch: ArraySlice<Holds.Waiting>, of performance: PerformanceID) {
         var command = calls.command(.hold, performance, reserving: 512 + 48 * batch.count)
         for waiting in batch { command.append(waiting.wish.client.rawValue) }
-        for waiting in batch { command.append(SeatTexts.text(waiting.wish.seats)) }
+        var last: (seats: [Int64], text: String) = ([], "")
+        for waiting in batch {
+            if waiting.wish.seats != last.seats { last = (waiting.wish.seats, SeatTexts.text(waiting.wish.seats)) }
+            command.append(last.text)
+        }
         router.call(command, about: Keys.Performance(performance).state) { [calls] result in
             switch result {
             case .failure(let outage): for waiting in batch { waiting.answer(.failure(outage)) }
@@ -43,9 +58,16 @@ final class HoldBatcher {
                 let parts = reply.elements
                 let words = parts.first?.string?.split(separator: " ") ?? []
                 if parts.count == 2 { calls.tell(parts[1], of: performance) }
-                for (index, waiting) in batch.enumerated() {
+                // The many that want what is taken get the same word, one after the other.
+                var refused: (word: Substring, decision: HoldDecision)?
+                for (waiting, index) in zip(batch, 0...) {
+                    if index < words.count, let refused, refused.word == words[index] {
+                        waiting.answer(.success(refused.decision))
+                        continue
+                    }
                     let decision =
                         index < words.count ? HoldBatcher.decision(words[index], waiting.wish, performance) : nil
+                    if case .taken = decision { refused = decision.map { (words[index], $0) } }
                     waiting.answer(decision.map { .success($0) } ?? .failure(Outage(.redis, "no answer to a hold")))
                 }
             }

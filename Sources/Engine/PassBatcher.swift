@@ -34,6 +34,18 @@ final class PassBatcher {
         try await ask(token, client, Subject(room: room, lease: RoomCalls.leaseMilliseconds))
     }
 
+    /// As ``check(_:of:room:)``, without a task that waits.
+    func check(
+        _ token: String, of client: ClientID, room: RoomID,
+        _ answer: @escaping @LoopActor @Sendable (Result<UInt8?, Outage>) -> Void
+    ) {
+        guard router.isReady(for: Keys.Room(room).state) else {
+            return answer(.failure(Outage(.redis, "not connected")))
+        }
+        let subject = Subject(room: room, lease: RoomCalls.leaseMilliseconds)
+        checks.ask(Shown(client: client, token: token), of: subject, answer)
+    }
+
     /// What the pass was shown for is decided.
     func endCheck(_ token: String, of client: ClientID, room: RoomID) async throws(Outage) -> UInt8? {
         try await ask(token, client, Subject(room: room, lease: 0))

@@ -175,3 +175,14 @@ public enum PassOwner: Hashable, Sendable {
     /// This client has it.
     case client(ClientID)
 }
+
+/// What became of a wish to hold seats for which a pass was shown.
+public enum AdmittedHold: Sendable {
+    /// The pass is good. `isKept`: its place is kept beyond its time until ``Engine/Engine/endCheck(_:of:room:)``. An
+    /// outage: then the client may have the seats.
+    case decided(Result<HoldDecision, Outage>, isKept: Bool)
+    /// The client does not have this pass.
+    case notAdmitted
+    /// Redis doesn't know the room.
+    case unknownRoom
+}

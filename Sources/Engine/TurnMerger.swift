@@ -7,10 +7,8 @@ final class TurnMerger<Subject: Hashable & Sendable, Wish: Sendable, Answer: Sen
     /// A wish, and whoever waits for its answer.
     struct Waiting: Sendable {
         let wish: Wish
-        fileprivate let continuation: CheckedContinuation<Result<Answer, Outage>, Never>
-
         /// Whoever asked goes on. To be called once.
-        func answer(_ answer: Result<Answer, Outage>) { continuation.resume(returning: answer) }
+        let answer: @LoopActor @Sendable (Result<Answer, Outage>) -> Void
     }
 
     private let limit: Int
@@ -30,10 +28,18 @@ final class TurnMerger<Subject: Hashable & Sendable, Wish: Sendable, Answer: Sen
     /// Asks at the end of this turn, together with what else is asked of the subject, in the order of asking.
     func ask(_ wish: Wish, of subject: Subject) async throws(Outage) -> Answer {
         let result = await withCheckedContinuation { continuation in
-            if waiting.isEmpty { Turn.atEnd(.merge) { self.sendAll() } }
-            waiting[subject, default: []].append(Waiting(wish: wish, continuation: continuation))
+            ask(wish, of: subject) { continuation.resume(returning: $0) }
         }
         return try result.get()
+    }
+
+    /// As ``ask(_:of:)``, for whoever has more to ask when the answer comes: going on as a task costs more than what it
+    /// does then.
+    func ask(
+        _ wish: Wish, of subject: Subject, _ answer: @escaping @LoopActor @Sendable (Result<Answer, Outage>) -> Void
+    ) {
+        if waiting.isEmpty { Turn.atEnd(.merge) { self.sendAll() } }
+        waiting[subject, default: []].append(Waiting(wish: wish, answer: answer))
     }
 
     /// Sends what was asked of a subject now, not at the end of the turn: what the caller sends next must come after it.

@@ -16,7 +16,30 @@ struct FrameTests {
         #expect(
             frame(text)
                 == Frame(
-                    kind: .result, id: 2, offset: 18, sale: "42", outcome: "accepted", order: "42-17", ticket: 17))
+                    kind: .result, id: 2, offset: 18, sale: "42", outcome: "accepted", order: "42-17", ticket: 17,
+                    remaining: 83))
+    }
+
+    @Test func seats() {
+        #expect(
+            frame(
+                #"{"type":"held","reservationId":"7-1","seats":[2,"3"],"expiresAt":"1970-01-01T00:00:40Z","price":6,"id":4}"#
+            )
+                == Frame(kind: .held, id: 4, expiresAt: 40_000, reservation: "7-1", seats: [2, 3], price: 6))
+        let changed =
+            #"{"type":"seats","remaining":8,"changes":[{"seatId":2,"status":"held"},{"status":"free","seatId":3}]}"#
+        #expect(
+            frame(changed)
+                == Frame(
+                    kind: .seats, changes: [SeatChange(seat: 2), SeatChange(seat: 3, isFree: true)], remaining: 8))
+        #expect(frame(#"{"type":"seats","letters":"fhs"}"#) == Frame(kind: .seats, letters: "fhs"))
+        #expect(
+            Frame(answer: Array(#"{"result":{"reservationId":"7-1","seatIds":[5],"status":"paid"},"error":null}"#.utf8))
+                == Frame(status: "paid", reservation: "7-1", seats: [5]))
+        for broken in [#"{"seats":[1,2}"#, #"{"seats":[1 2]}"#, #"{"changes":[{"seatId":1]}"#, #"{"changes":[{"#] {
+            #expect(frame(broken) == nil)
+        }
+        #expect(frame(#"{"seats":null,"changes":[],"type":"seats"}"#) == Frame(kind: .seats))
     }
 
     @Test func idsAsTextAndInAnotherOrder() {

@@ -45,6 +45,9 @@ final class PerformanceDirectory {
         return stored.performance
     }
 
+    /// A performance that was read before; nil when it has to be looked up.
+    func kept(_ id: PerformanceID) -> Performance? { known[id] }
+
     private func keep(_ performance: Performance) {
         if known.count >= Self.knownLimit { known.removeAll() }
         known[performance.id] = performance

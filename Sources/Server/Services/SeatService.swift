@@ -40,41 +40,71 @@ final class SeatService {
     func hold(
         _ seats: [Int64], named field: String, for client: ClientID, of id: PerformanceID, pass: String?
     ) async throws -> Held {
-        let performance = try await directory.performance(id)
+        // What is known needs no waiting: this is the way of the many who want the same seat.
+        let performance = if let kept = directory.kept(id) { kept } else { try await directory.performance(id) }
         let wanted = try Self.checked(seats, field, performance.layout)
-        let check = try await admit(client, pass, to: performance.room)
-        do {
-            let held = try await decide(wanted, client, id)
-            FaultPoint.holdTaken.reach()
-            if check.isKept { await rooms.endCheck(check.pass, of: client, room: performance.room) }
-            return held
-        } catch {
-            if check.isKept { await rooms.endCheck(check.pass, of: client, room: performance.room) }
-            throw error
+        let room = performance.room
+        guard let pass, pass.utf8.count <= 128 else { throw Self.notAdmitted(to: room) }
+        var answer = try await ask(wanted, client, id, pass, room)
+        if case .unknownRoom = answer {
+            answer = try await rooms.directory.with(room) {
+                let again = try await self.ask(wanted, client, id, pass, room)
+                return if case .unknownRoom = again { nil } else { again }
+            }
+        }
+        switch answer {
+        case .unknownRoom: throw WireError.unavailable
+        case .notAdmitted: throw Self.notAdmitted(to: room)
+        case .decided(let first, let isKept):
+            do {
+                let held = try await settled(try first.get(), wanted, client, id)
+                FaultPoint.holdTaken.reach()
+                if isKept { await rooms.endCheck(pass, of: client, room: room) }
+                return held
+            } catch {
+                if isKept { await rooms.endCheck(pass, of: client, room: room) }
+                throw error
+            }
         }
     }
 
-    private func decide(_ seats: [Int64], _ client: ClientID, _ id: PerformanceID) async throws -> Held {
-        for isSecond in [false, true] {
-            guard verification.isDone else { throw WireError.unavailable }
-            switch try await engine.hold(seats, for: client, of: id) {
-            case .held(let hold):
-                metrics.holds["held", default: 0] += 1
-                return Held(hold: hold, isRepeated: false)
-            case .repeated(let hold):
-                metrics.holds["repeated", default: 0] += 1
-                return Held(hold: hold, isRepeated: true)
-            case .taken(let taken):
-                metrics.holds["seat_taken", default: 0] += 1
-                throw WireError(.seatTaken, "not all of these seats are free", seats: taken)
-            case .overLimit:
-                metrics.holds["duplicate", default: 0] += 1
-                throw WireError(.duplicate, "this client has as many seats as it may")
-            case .unknownPerformance:
-                if !isSecond { try await directory.restore(id) }
-            }
+    private func ask(
+        _ seats: [Int64], _ client: ClientID, _ id: PerformanceID, _ pass: String, _ room: RoomID
+    ) async throws(Outage) -> AdmittedHold {
+        let verification = verification
+        return try await engine.hold(seats, for: client, of: id, showing: pass, of: room) { verification.isDone }
+    }
+
+    /// What a decision comes to. Where Redis did not know the performance, it is made known, and asked again.
+    private func settled(
+        _ first: HoldDecision, _ seats: [Int64], _ client: ClientID, _ id: PerformanceID
+    ) async throws -> Held {
+        if let held = try held(by: first) { return held }
+        try await directory.restore(id)
+        guard verification.isDone else { throw WireError.unavailable }
+        guard let held = try held(by: try await engine.hold(seats, for: client, of: id)) else {
+            throw WireError.unavailable
         }
-        throw WireError.unavailable
+        return held
+    }
+
+    /// Nil when Redis did not know the performance.
+    private func held(by decision: HoldDecision) throws(WireError) -> Held? {
+        switch decision {
+        case .held(let hold):
+            metrics.holds["held", default: 0] += 1
+            return Held(hold: hold, isRepeated: false)
+        case .repeated(let hold):
+            metrics.holds["repeated", default: 0] += 1
+            return Held(hold: hold, isRepeated: true)
+        case .taken(let taken):
+            metrics.holds["seat_taken", default: 0] += 1
+            throw WireError(.seatTaken, "not all of these seats are free", seats: taken)
+        case .overLimit:
+            metrics.holds["duplicate", default: 0] += 1
+            throw WireError(.duplicate, "this client has as many seats as it may")
+        case .unknownPerformance: return nil
+        }
     }
 
     private static func checked(_ seats: [Int64], _ field: String, _ layout: SeatLayout) throws(WireError) -> [Int64] {
