@@ -90,7 +90,9 @@ struct ReservationCommitter: StreamWork {
             let id = event.hold.id.performance
             if event.status == .held {
                 try await directory.rebuildLost(id, epoch: event.hold.epoch)
-            } else if try await store.reservation(event.hold.id)?.status == .paid, let stored = try await store.performance(id) {
+            } else if try await store.reservation(event.hold.id)?.status == .paid,
+                let stored = try await store.performance(id)
+            {
                 try await directory.rebuildLost(id, epoch: stored.epoch)
             }
         }

@@ -56,7 +56,8 @@ final class SeatWatch {
     func stopObserving(_ observation: SeatObservation) { observers[ObjectIdentifier(observation)] = nil }
 
     func add(_ session: Session) {
-        if sessions[ObjectIdentifier(session)] == nil { sessions[ObjectIdentifier(session)] = Watcher(session: session) }
+        let key = ObjectIdentifier(session)
+        if sessions[key] == nil { sessions[key] = Watcher(session: session) }
     }
 
     func remove(_ session: Session) { sessions[ObjectIdentifier(session)] = nil }
