@@ -97,6 +97,16 @@ extension Engine {
             unsettled: parts[3].number ?? 0, counts: parts[4].fields.compactMapValues { Int64($0) })
     }
 
+    /// What is counted of the wishes to hold seats of a performance, by the names in `docs/seats.md`; what was never counted is
+    /// missing. Costs the same however many seats there are.
+    /// - Throws: ``Outage``.
+    public func seatCounts(of performance: PerformanceID) async throws(Outage) -> [String: Int64] {
+        let key = Keys.Performance(performance).counts
+        let reply = try await router.ask(RedisCommand("HGETALL", key), about: key)
+        if case .error(let error) = reply { throw error.outage }
+        return reply.fields.compactMapValues { Int64($0) }
+    }
+
     /// How far Redis is with performances, as ``positions(of:)-([SaleID])`` says it of sales.
     /// - Throws: ``Outage``.
     public func positions(of performances: [PerformanceID]) async throws(Outage) -> [PerformanceID: SalePosition] {

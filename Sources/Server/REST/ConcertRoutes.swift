@@ -23,6 +23,7 @@ struct ConcertRoutes {
             Route(.post, "/api/concerts/{concert}/dates", .admin, registerDate),
             Route(.get, "/api/concert/{concert}/date", .caller, dates),
             Route(.get, "/api/concert/{performance}/seat", .caller, seats),
+            Route(.get, "/api/concert/{performance}/statistics", .open, statistics),
         ]
     }
 
@@ -93,6 +94,39 @@ struct ConcertRoutes {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// What was asked for by Redis' counters, what became of it by PostgreSQL's reservations.
+    private func statistics(_ context: RequestContext) async throws -> HTTPResponse {
+        let id = try context.performance()
+        _ = try await services.performances.performance(id)
+        guard let tally = try await services.performances.tallies(of: [id])[id] else { throw WireError.unavailable }
+        let counts = try await services.engine.seatCounts(of: id)
+        let reservations = try await services.store.reservationCounts(of: id)
+        return .result { json in
+            json.object { json in
+                json.member("requests", counts["requests"] ?? 0)
+                json.member("refused") { json in
+                    json.object { json in
+                        for (name, count) in counts.sorted(by: { $0.key < $1.key }) where name.hasPrefix("refused:") {
+                            json.key(dynamic: String(name.dropFirst("refused:".count)))
+                            json.number(count)
+                        }
+                    }
+                }
+                json.member("reservations") { json in
+                    json.object { json in
+                        for status in ReservationStatus.allCases {
+                            json.key(dynamic: status.rawValue)
+                            json.number(reservations[status] ?? 0)
+                        }
+                    }
+                }
+                json.member("remaining", tally.free)
+                json.member("held", tally.held)
+                json.member("sold", tally.sold)
             }
         }
     }

@@ -21,11 +21,12 @@ import Testing
             try await shop.charge("ada", 30)
             let before = try await Buyer.connect(shop, as: "ada", on: 1)
             let isHolding = point == .holdTaken
-            var id = isHolding ? "" : try await shop.held(date, [3, 4], ada)
+            let first = isHolding ? "" : try await shop.held(date, [3, 4], ada)
             let dying = EventLoop.task {
                 _ =
                     isHolding
-                    ? try? await shop.hold(date, [3, 4], ada, on: 1) : try? await shop.pay(id, 20, ada, key: "k", on: 1)
+                    ? try? await shop.hold(date, [3, 4], ada, on: 1)
+                    : try? await shop.pay(first, 20, ada, key: "k", on: 1)
             }
             try await shop.instances[1].waitForExit()
             await dying.value
@@ -34,6 +35,7 @@ import Testing
             // She comes back elsewhere, and asks again: she gets what she had, or the same answer.
             let after = try await Buyer.connect(shop, as: "ada", on: 0, resume: before.position)
             #expect(after.connected["recovered"] == true)
+            var id = first
             if isHolding {
                 let again = try await shop.hold(date, [3, 4], ada)
                 #expect(again.status == 200, "\(again.text)")

@@ -77,6 +77,11 @@ import Testing
                 mine.count == 1
                     && mine[0].includes(["status": "paid", "seatIds": [1], "paymentId": paid.result["paymentId"]]))
             try await shop.expectSeatBooks(date, sold: 1)
+            let numbers = try await shop.call(.get, "/api/concert/\(date)/statistics", on: 1).result
+            #expect(
+                numbers.includes(["requests": 1, "refused": .object([:]), "remaining": 49, "held": 0, "sold": 1]),
+                "\(numbers)")
+            #expect(numbers["reservations"] == ["held": 0, "paid": 1, "expired": 0, "released": 0])
         }
     }
 
