@@ -138,17 +138,21 @@ measure_holds() {
 # --- 100,000 seats: the first whole answer to who watches, and how long a change takes to the last of 5,000 -------------
 
 # Sets first_ms, last_ms and size.
-first_answers() { # watchers, rush's options…
+first_answers() { # watchers, options of watch_seats…
     watchers=$1
     shift
-    rush --seats 100000 --buyers 0 --watchers "$watchers" "$@"
-    first_ms=$(inner toFirstAnswerMs p50 "$work/rush.json")
-    last_ms=$(inner toFirstAnswerMs max "$work/rush.json")
-    size=$(figure firstAnswerBytes "$work/rush.json")
+    bench/build/watch_seats --port "$port" --performance "$performance" --watchers "$watchers" "$@" >"$work/watch.json"
+    first_ms=$(figure p50 "$work/watch.json")
+    last_ms=$(figure max "$work/watch.json")
+    size=$(figure bytes "$work/watch.json")
 }
 
 measure_seating() {
     start_server
+    concert=$(admin POST /api/concerts '{"name":"bench"}' | sed -n 's/.*"concertId": *\([0-9]*\).*/\1/p')
+    performance=$(admin POST "/api/concerts/$concert/dates" '{"startsAt":"2099-01-01T00:00:00Z","price":1,"seats":100000}' |
+        sed -n 's/.*"concertDetailId": *\([0-9]*\).*/\1/p')
+    # The first who watches makes this gateway read the seats, and has no other before it.
     first_answers 1
     plain_ms=$first_ms plain_size=$size
     first_answers 1 --compact
@@ -169,11 +173,14 @@ measure_changes() {
     rush --seats 100000 --own --buyers "$changes" --join-rate 5 --pay 0 --unpaid keep --hold-seconds 86400 \
         --watchers 5000 --compact --follow
     [ "$(figure followed "$work/rush.json")" = "$changes" ] || fail "not every hold was heard of"
-    for part in p50 p99 max; do eval "seats_$part=$(inner toLastWatcherMs "$part" "$work/rush.json")"; done
+    for part in p50 p99 max; do
+        eval "seats_$part=$(inner askedToLastWatcherMs "$part" "$work/rush.json")"
+        record "changes_answer_$part" "$(inner toLastWatcherMs "$part" "$work/rush.json")"
+    done
     rush --quantity 1000 --buyers "$changes" --rate 5 --watchers 5000 --follow
     # shellcheck disable=SC2154 # seats_… are set above
     for part in p50 p99 max; do
-        eval "record changes_$part \$seats_$part $(inner toLastWatcherMs "$part" "$work/rush.json")"
+        eval "record changes_$part \$seats_$part $(inner askedToLastWatcherMs "$part" "$work/rush.json")"
     done
     stop_server
 }

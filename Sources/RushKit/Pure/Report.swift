@@ -26,6 +26,9 @@ extension Report {
     /// From the answer to whoever made a change to the last watcher's hearing of it; empty where it is not followed.
     var toLastWatcher: Histogram { tally.followed.toLast(of: max(1, watchers)) }
 
+    /// The same from asking for the change.
+    var askedToLastWatcher: Histogram { tally.followed.toLast(of: max(1, watchers), fromAsking: true) }
+
     func rate(_ number: Int, _ from: UInt64?, _ to: UInt64?) -> Double? {
         guard let from, let to, to > from, number > 0 else { return nil }
         return Double(number) / (Double(to - from) / 1e9)
@@ -49,7 +52,8 @@ extension Report {
         }
         if toLastWatcher.count > 0 {
             let number = "\(grouped(Int(toLastWatcher.count))) changes"
-            lines.append(row("answer to last watcher", quantiles(toLastWatcher), number))
+            lines.append(row("asked to last watcher", quantiles(askedToLastWatcher), number))
+            lines.append(row("answer to last of them", quantiles(toLastWatcher), ""))
         }
         if let line { lines += text(of: line) }
         if let seats { lines += text(of: seats) }
@@ -80,7 +84,8 @@ extension Report {
             faults: tally.faults, generatorProcessorMs: Double(tally.processorTime) / 1e6,
             latestClaimMs: Double(tally.latestClaim) / 1e6, checks: verdict.checks, sales: truths,
             line: line.map { LineSummary(tally.line, $0) }, seats: seats.map { SeatSummary(tally.seats, $0) },
-            followed: Int(toLastWatcher.count), toLastWatcherMs: milliseconds(toLastWatcher))
+            followed: Int(toLastWatcher.count), toLastWatcherMs: milliseconds(toLastWatcher),
+            askedToLastWatcherMs: milliseconds(askedToLastWatcher))
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
         return try encoder.encode(summary)
@@ -101,7 +106,7 @@ extension Report {
         let line: LineSummary?
         let seats: SeatSummary?
         let followed: Int
-        let toLastWatcherMs: [String: Double]
+        let toLastWatcherMs, askedToLastWatcherMs: [String: Double]
     }
 
     private var headline: String {

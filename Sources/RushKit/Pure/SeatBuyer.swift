@@ -268,7 +268,7 @@ struct SeatBuyer: Sendable {
             buyer: index, reservation: id, seats: wanted, price: price, heldAt: heldAt, expiresAt: expiresAt)
         hold.isKept = fate == .keep
         tally.seats.holds.append(hold)
-        for seat in wanted { tally.followed.answered(seat, at: now) }
+        for seat in wanted { tally.followed.answered(seat, askedAt: heldSince, at: now) }
         return decided("held", now, &tally)
     }
 

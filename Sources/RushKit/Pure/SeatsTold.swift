@@ -49,7 +49,9 @@ struct SeatsTold: Equatable, Sendable, Codable {
 struct ChangeLog: Equatable, Sendable, Codable {
     /// A change by what names it: the seat that was held, or what a sale had left afterwards.
     struct Change: Equatable, Sendable, Codable {
-        /// When whoever made it had its answer.
+        /// When whoever made it asked for it.
+        var askedAt: UInt64 = 0
+        /// When it had its answer.
         var answeredAt: UInt64?
         /// When it was last heard of.
         var heardAt: UInt64 = 0
@@ -59,8 +61,10 @@ struct ChangeLog: Equatable, Sendable, Codable {
 
     private(set) var changes: [Int64: Change] = [:]
 
-    mutating func answered(_ change: Int64, at now: UInt64) {
-        if changes[change]?.answeredAt == nil { changes[change, default: Change()].answeredAt = now }
+    mutating func answered(_ change: Int64, askedAt: UInt64, at now: UInt64) {
+        guard changes[change]?.answeredAt == nil else { return }
+        changes[change, default: Change()].answeredAt = now
+        changes[change]?.askedAt = askedAt
     }
 
     mutating func heard(_ change: Int64, at now: UInt64) {
@@ -74,16 +78,20 @@ struct ChangeLog: Equatable, Sendable, Codable {
             change.heard += theirs.heard
             change.heardAt = max(change.heardAt, theirs.heardAt)
             change.answeredAt = change.answeredAt ?? theirs.answeredAt
+            change.askedAt = max(change.askedAt, theirs.askedAt)
             changes[name] = change
         }
     }
 
-    /// From the answer to the last of so many watchers; changes that not all of them heard of are left out.
-    func toLast(of watchers: Int) -> Histogram {
+    /// From the answer, or from asking, to the last of so many watchers; changes that not all of them heard of are left
+    /// out.
+    func toLast(of watchers: Int, fromAsking: Bool = false) -> Histogram {
         var histogram = Histogram()
         for change in changes.values where change.heard >= watchers {
+            guard let answeredAt = change.answeredAt else { continue }
             // The last may hear of it before whoever made it.
-            if let answered = change.answeredAt { histogram.record(max(change.heardAt, answered) - answered) }
+            let from = fromAsking ? change.askedAt : answeredAt
+            histogram.record(max(change.heardAt, from) - from)
         }
         return histogram
     }

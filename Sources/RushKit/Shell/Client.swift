@@ -18,6 +18,7 @@ final class Client: Connecting {
     private var generation = 0
     /// Whether this client takes one of the part's places for opening connections.
     private var isOpening = false
+    private var claimedAt: UInt64 = 0
     /// A watcher that is told of the sale only counts: reading every frame would cost more than sending it.
     private let onlyWatches: Bool
     private static let saleFrame = Array(#"{"type":"sale""#.utf8)
@@ -96,7 +97,7 @@ final class Client: Connecting {
         guard let frame = Frame(text) else { return part.tally.fault("a frame could not be read") }
         let now = EventLoop.nanoseconds
         if part.isFollowing, frame.kind == .result, let remaining = frame.remaining {
-            part.tally.followed.answered(remaining, at: now)
+            part.tally.followed.answered(remaining, askedAt: claimedAt, at: now)
         }
         perform(buyer.received(frame, at: now, &part.tally))
         if isOpening && frame.kind == .connected { opened() }
@@ -112,7 +113,9 @@ final class Client: Connecting {
     private func perform(_ action: Buyer.Action) {
         switch action {
         case .nothing, .connect: break
-        case .claim(let claim): socket?.send(part.frames.claim(claim))
+        case .claim(let claim):
+            claimedAt = EventLoop.nanoseconds
+            socket?.send(part.frames.claim(claim))
         case .watch(let sale): socket?.send(part.frames.watch(sale: sale))
         case .claimAfter(let milliseconds):
             pause.start(after: milliseconds) { [weak self] in
