@@ -75,6 +75,17 @@ extension Engine {
         return tallies
     }
 
+    /// What is free, held and sold of a performance, and as of which change; nil when Redis doesn't know it.
+    /// - Throws: ``Outage``.
+    public func tally(of performance: PerformanceID) async throws(Outage) -> (tally: SeatTally, event: Int64)? {
+        let key = Keys.Performance(performance).state
+        let reply = try await router.ask(RedisCommand("HMGET", key, "free", "held", "sold", "event"), about: key)
+        if case .error(let error) = reply { throw error.outage }
+        let numbers = reply.elements.compactMap(\.number)
+        guard numbers.count == 4 else { return nil }
+        return (SeatTally(free: numbers[0], held: numbers[1], sold: numbers[2]), numbers[3])
+    }
+
     /// All that Redis knows of a performance, at one instant; nil when it doesn't know it. It looks at every seat and every
     /// reservation: for the auditor only.
     /// - Throws: ``Outage``.

@@ -157,7 +157,8 @@ def test_a_lost_answer_to_a_payment_charges_once(world):
     buyer.click("#claim")
     buyer.says(".outcome__headline", "1 seat is yours")
     keys = buyer.evaluate("return window.payments")
-    assert len(keys) == 2 and len(set(keys)) == 1, keys
+    # It hears of the payment over the WebSocket, or asks again, by the same key.
+    assert len(set(keys)) == 1, keys
     assert server.points(buyer.user_id()) == 1500
 
 

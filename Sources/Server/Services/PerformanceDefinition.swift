@@ -44,9 +44,6 @@ struct PerformanceDefinition {
                     rows: try FieldCheck.number("seats.sections.rows", body.rows.value, 1...SeatLayout.limit),
                     seatsPerRow: try FieldCheck.number(
                         "seats.sections.seatsPerRow", body.seatsPerRow.value, 1...SeatLayout.limit))
-                guard !sections.contains(where: { $0.name == section.name }) else {
-                    throw WireError(.invalid, "seats.sections.name: each has another name")
-                }
                 count += section.count
                 guard count <= SeatLayout.limit else {
                     throw WireError(.invalid, "seats.sections: at most \(SeatLayout.limit) seats together")

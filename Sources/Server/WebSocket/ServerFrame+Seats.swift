@@ -14,9 +14,12 @@ extension ServerFrame {
     }
 
     /// The answer to an `unwatch`.
-    static func unwatched(_ performance: PerformanceID, _ tally: SeatTally, id: MessageID?) -> [UInt8] {
+    static func unwatched(
+        _ performance: PerformanceID, _ tally: SeatTally, event: Int64, id: MessageID?
+    ) -> [UInt8] {
         frame("seats", id: id) { json in
             json.member("performance", performance.rawValue)
+            json.member("seq", event)
             json.member("remaining", tally.free)
             json.member("held", tally.held)
             json.member("sold", tally.sold)

@@ -32,13 +32,11 @@ extension Session {
         if watchedSeats[performance] != nil { stopWatchingSeats(performance) }
         EventLoop.task {
             do {
-                let directory = self.hub.seatService.directory
-                _ = try await directory.performance(performance)
-                guard let tally = try await directory.tallies(of: [performance])[performance] else {
-                    throw WireError.unavailable
+                let (tally, event) = try await self.hub.seatService.directory.with(performance) {
+                    try await self.hub.engine.tally(of: performance)
                 }
                 guard self.state == .connected else { return }
-                self.reply(ServerFrame.unwatched(performance, tally, id: message.id))
+                self.reply(ServerFrame.unwatched(performance, tally, event: event, id: message.id))
             } catch {
                 guard self.state == .connected else { return }
                 self.fail(WireError(asWire: error), message.id)

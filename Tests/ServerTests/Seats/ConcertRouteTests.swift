@@ -42,7 +42,6 @@ import Testing
             for sections: JSON in [
                 [], [["name": "A", "rows": 0, "seatsPerRow": 1]], [["name": "A", "rows": 1, "seatsPerRow": 100_001]],
                 [["name": "A", "rows": 400, "seatsPerRow": 400]], [["name": "", "rows": 1, "seatsPerRow": 1]],
-                [["name": "A", "rows": 1, "seatsPerRow": 1], ["name": "A", "rows": 1, "seatsPerRow": 1]],
                 .list((0..<101).map { ["name": .text("\($0)"), "rows": 1, "seatsPerRow": 1] }),
             ] {
                 try await fails(["seats": ["sections": sections]], "invalid", "seats.sections")
