@@ -74,6 +74,8 @@ struct SeatBuyer: Sendable {
     private enum Stage: Sendable {
         case outside
         case joining
+        /// It has a pass, and waits for the moment at which all begin.
+        case ready
         /// It has a pass, and holds seats, one hold after the other.
         case holding
         /// It holds all that it wanted to hold, or could.
@@ -108,6 +110,7 @@ struct SeatBuyer: Sendable {
     private var wanted: [Int64] = []
     private var isDecided = true
     private var isPausing = false
+    private var hasBegun = false
     private var mayHold = true
     private var heldSince: UInt64 = 0
     private var askedAt: UInt64 = 0
@@ -177,8 +180,7 @@ struct SeatBuyer: Sendable {
         tally.fault(log.connected(epoch: epoch, offset: offset, recovered: frame.recovered))
         if !wasUp {
             wasUp = true
-            tally.connected += 1
-            tally.lastConnectedAt = now
+            stage = .joining
         }
         return watches ? .watch : whatIsOpen()
     }
@@ -190,7 +192,7 @@ struct SeatBuyer: Sendable {
     private func whatIsOpen() -> Action {
         guard link == .up || link == .none, !isPausing else { return .nothing }
         switch stage {
-        case .outside, .settling: return .nothing
+        case .outside, .ready, .settling: return .nothing
         case .joining: return link == .none ? .ask(.join, after: 0) : .join
         case .holding: return isDecided ? .nothing : send()
         }
@@ -202,11 +204,16 @@ struct SeatBuyer: Sendable {
         return whatIsOpen()
     }
 
-    /// It is time to begin.
+    /// It is time to begin. Whoever has a connection has a pass by now: what is measured are holds.
     mutating func begin(at now: UInt64, _ tally: inout Tally) -> Action {
-        guard stage == .outside else { return .nothing }
-        stage = .joining
-        return whatIsOpen()
+        hasBegun = true
+        switch stage {
+        case .ready: return next(at: now, &tally)
+        case .outside where link == .none:
+            stage = .joining
+            return whatIsOpen()
+        default: return .nothing
+        }
     }
 
     /// Time is up: what is held is settled, and nothing more is held.
@@ -424,7 +431,10 @@ struct SeatBuyer: Sendable {
             guard let token = frame.token else { return fault("a pass came without token", &tally) }
             guard stage == .joining else { return .nothing }
             pass = token
-            return next(at: now, &tally)
+            tally.connected += 1
+            tally.lastConnectedAt = now
+            stage = .ready
+            return hasBegun ? next(at: now, &tally) : .nothing
         case .reservation:
             if let offset = frame.offset { tally.fault(log.told(offset)) }
             guard let id = frame.reservation, let end = frame.status else {
