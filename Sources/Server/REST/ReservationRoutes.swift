@@ -98,11 +98,9 @@ struct ReservationRoutes {
         guard let reservation = ReservationID(parsing: body.reservationId.text) else {
             throw WireError(.notFound, "reservationId: no such reservation")
         }
-        guard (0...SaleDefinition.maxPoints).contains(body.point.value) else {
-            throw WireError(.invalid, "point: 0 to \(SaleDefinition.maxPoints)")
-        }
+        let point = try FieldCheck.number("point", body.point.value, 0...PerformanceDefinition.maxPrice)
         let paid = try await services.payments.pay(
-            reservation, by: client, point: body.point.value, key: try context.idempotencyKey(),
+            reservation, by: client, point: point, key: try context.idempotencyKey(),
             pass: context.request.pass)
         return .result(paid.isRepeated ? 200 : 201) { json in
             json.object { json in

@@ -10,6 +10,8 @@ struct PerformanceDefinition {
     let layout: SeatLayout
 
     private static let sectionLimit = 100
+    /// What a reservation can cost at most.
+    static let maxPrice = SaleDefinition.maxPoints * Int64(Performance.seatsPerReservation)
 
     /// - Throws: `invalid`, naming the field.
     init(_ body: RegisterPerformanceBody) throws(WireError) {
@@ -22,9 +24,6 @@ struct PerformanceDefinition {
             try FieldCheck.number("perClientLimit", number.value, 1...1000)
         }
         layout = try Self.layout(body.seats)
-        guard price * layout.count <= SaleDefinition.maxPoints else {
-            throw WireError(.invalid, "price: all seats together cost over \(SaleDefinition.maxPoints)")
-        }
     }
 
     private static func layout(_ body: SeatsBody?) throws(WireError) -> SeatLayout {
