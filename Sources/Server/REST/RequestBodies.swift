@@ -124,13 +124,30 @@ struct RegisterConcertBody: Decodable, Sendable {
     let name: String
 }
 
+/// As ``FlexibleID``, for what is nearly always written as a number. A decoder that finds something else than it is asked
+/// for throws, which costs more than the rest of a frame: so the usual is tried first.
+struct NumericID: Decodable, Sendable {
+    let text: String
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if let number = try? container.decode(Int64.self), (0..<1 << 53).contains(number) {
+            text = String(number)
+        } else {
+            text = try FlexibleID(from: decoder).text
+        }
+    }
+}
+
 /// The id of a seat: a whole number, or its decimal form. Whether there is such a seat is looked at later.
 struct SeatNumber: Decodable, Sendable {
     let value: Int64
 
     init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
-        if let text = try? container.decode(String.self) {
+        if let number = try? container.decode(Int64.self) {
+            value = number
+        } else if let text = try? container.decode(String.self) {
             guard (1...19).contains(text.utf8.count), text.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
                 let number = Int64(text)
             else {

@@ -20,6 +20,8 @@ final class SeatService {
     let verification: Verification
     let metrics: Metrics
     let log: Log
+    /// Made once, as each hold needs it.
+    private let isVerified: @LoopActor @Sendable () -> Bool
 
     init(
         engine: Engine, store: Store, directory: PerformanceDirectory, rooms: RoomService, verification: Verification,
@@ -32,6 +34,7 @@ final class SeatService {
         self.verification = verification
         self.metrics = metrics
         self.log = log
+        isVerified = { verification.isDone }
     }
 
     /// Sets seats aside for a client that shows a pass: all of them, or none.
@@ -45,34 +48,41 @@ final class SeatService {
         let wanted = try Self.checked(seats, field, performance.layout)
         let room = performance.room
         guard let pass, pass.utf8.count <= 128 else { throw Self.notAdmitted(to: room) }
-        var answer = try await ask(wanted, client, id, pass, room)
-        if case .unknownRoom = answer {
-            answer = try await rooms.directory.with(room) {
-                let again = try await self.ask(wanted, client, id, pass, room)
-                return if case .unknownRoom = again { nil } else { again }
-            }
-        }
+        // One step, and nothing after it that waits: with every function that may wait the task changes hands.
+        let answer = try await engine.hold(wanted, for: client, of: id, showing: pass, of: room, while: isVerified)
         switch answer {
-        case .unknownRoom: throw WireError.unavailable
         case .notAdmitted: throw Self.notAdmitted(to: room)
-        case .decided(let first, let isKept):
-            do {
-                let held = try await settled(try first.get(), wanted, client, id)
-                FaultPoint.holdTaken.reach()
-                if isKept { await rooms.endCheck(pass, of: client, room: room) }
-                return held
-            } catch {
-                if isKept { await rooms.endCheck(pass, of: client, room: room) }
-                throw error
-            }
+        case .decided(.success(let decision), isKept: false) where decision != .unknownPerformance:
+            guard let held = try held(by: decision) else { throw WireError.unavailable }
+            FaultPoint.holdTaken.reach()
+            return held
+        case .decided, .unknownRoom: return try await hold(wanted, client, id, pass, room, after: answer)
         }
     }
 
-    private func ask(
-        _ seats: [Int64], _ client: ClientID, _ id: PerformanceID, _ pass: String, _ room: RoomID
-    ) async throws(Outage) -> AdmittedHold {
-        let verification = verification
-        return try await engine.hold(seats, for: client, of: id, showing: pass, of: room) { verification.isDone }
+    /// Goes on where the performance or the room was not known, or the pass is kept beyond its time.
+    private func hold(
+        _ seats: [Int64], _ client: ClientID, _ id: PerformanceID, _ pass: String, _ room: RoomID,
+        after first: AdmittedHold
+    ) async throws -> Held {
+        var answer = first
+        if case .unknownRoom = answer {
+            answer = try await rooms.directory.with(room) {
+                let again = try await self.engine.hold(
+                    seats, for: client, of: id, showing: pass, of: room, while: self.isVerified)
+                return if case .unknownRoom = again { nil } else { again }
+            }
+        }
+        guard case .decided(let decision, let isKept) = answer else { throw Self.notAdmitted(to: room) }
+        do {
+            let held = try await settled(try decision.get(), seats, client, id)
+            FaultPoint.holdTaken.reach()
+            if isKept { await rooms.endCheck(pass, of: client, room: room) }
+            return held
+        } catch {
+            if isKept { await rooms.endCheck(pass, of: client, room: room) }
+            throw error
+        }
     }
 
     /// What a decision comes to. Where Redis did not know the performance, it is made known, and asked again.

@@ -44,8 +44,8 @@ struct ClientMessage: Decodable, Sendable {
     let token: String?
     let client: FlexibleID?
     let resume: Resume?
-    let sale: FlexibleID?
-    let performance: FlexibleID?
+    let sale: NumericID?
+    let performance: NumericID?
     let key: FlexibleID?
     let room: FlexibleID?
     let seats: [SeatNumber]?
