@@ -53,7 +53,9 @@ final class PaymentService {
             admission = try await seats.admit(client, pass, to: performance.room)
         } catch let error as WireError where error.code == .notAdmitted {
             // What was paid stays so when its pass is spent.
-            guard pass != nil, let payment = try await store.payment(of: id), payment.client == client else { throw error }
+            guard pass != nil, let payment = try await store.payment(of: id), payment.client == client else {
+                throw error
+            }
             return try await answer(payment, key)
         }
         do {
