@@ -165,6 +165,9 @@ extension Store {
                     ended_at, payment_id
                 from stored_reservations where performance_id = $1 and is_live order by sequence
                 """, performance),
+            // How these ended is not to be heard any more, or it comes too late.
+            Statement(
+                "update reservations set cause = null where performance_id = $1 and cause = 'superseded'", performance),
             timeout: Self.patience)
         guard let stored = StoredPerformance.all(results[3]).first else { return nil }
         return PerformanceSnapshot(

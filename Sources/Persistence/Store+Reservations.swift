@@ -55,15 +55,6 @@ extension Store {
         return ReservationStatus(rawValue: results[0].first!.text(0))!
     }
 
-    /// The reservations of a performance that have their seats, and in which status, by sequence.
-    public func liveReservations(of id: PerformanceID) async throws -> [ReservationID: ReservationStatus] {
-        let results = try await pool.perform(
-            Statement(
-                "select sequence, status from reservations where performance_id = $1 and is_live",
-                .integer(id.rawValue)))
-        return Self.statuses(results[0], of: id)
-    }
-
     /// What PostgreSQL says of these reservations of a performance, of those that it has.
     public func statuses(
         of sequences: [Int64], in id: PerformanceID
@@ -73,14 +64,8 @@ extension Store {
             Statement(
                 "select sequence, status from reservations where performance_id = $1 and sequence = any ($2)",
                 .integer(id.rawValue), .integers(sequences)))
-        return Self.statuses(results[0], of: id)
-    }
-
-    private static func statuses(
-        _ result: QueryResult, of id: PerformanceID
-    ) -> [ReservationID: ReservationStatus] {
         var statuses: [ReservationID: ReservationStatus] = [:]
-        for row in result.rows {
+        for row in results[0].rows {
             statuses[ReservationID(performance: id, sequence: row.integer(0))] = ReservationStatus(
                 rawValue: row.text(1))
         }

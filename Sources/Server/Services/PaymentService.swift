@@ -129,7 +129,8 @@ final class PaymentService {
             throw WireError.unavailable
         case .stale:
             log(.error, "hold_is_stale", ["reservation": .init(hold.id)])
-            await over(hold)
+            _ = try? await engine.tell([(client: hold.client, outcome: .reservation(hold.id, .expired))])
+            // Without the hold, which PostgreSQL does not have.
             try? await directory.rebuildLost(hold.id.performance, epoch: hold.epoch)
             throw Self.expired
         case .wrongPrice(let price):

@@ -3,13 +3,16 @@ import EventLoop
 import Model
 import Persistence
 
-/// Compares what Redis knows of performances with PostgreSQL, and mends what Redis has lost.
+/// Compares what Redis knows of performances with PostgreSQL, and rebuilds those of which Redis may have lost something.
 @LoopActor
 final class PerformanceVerifier {
     private let engine: Engine
     private let store: Store
     private let directory: PerformanceDirectory
     private let log: Log
+
+    /// How long the logs may stand still, in milliseconds, before what they have is no longer waited for.
+    private static let patience: Int64 = 5000
 
     init(engine: Engine, store: Store, directory: PerformanceDirectory, log: Log) {
         self.engine = engine
@@ -18,78 +21,42 @@ final class PerformanceVerifier {
         self.log = log
     }
 
-    /// Rebuilds performances of which Redis has lost holds; where this run of Redis was never compared, looks at each
-    /// reservation as well: ends, payments and refunds leave no number behind that could be compared.
+    /// Rebuilds performances of which Redis has lost holds. Where this run of Redis was never compared, all that it knows: ends
+    /// of holds, payments under way, and what came of payments leave no number behind by which their loss could be seen,
+    /// and in a new epoch nothing of before can be taken for something of now.
     func verify(isNewRun: Bool) async throws {
         // PostgreSQL first: what it has came from Redis, which has gone on since, unless it has lost something.
-        let performances = try await store.activePerformances().map(\.performance.id)
+        let performances = try await store.activePerformances(startedWithinMilliseconds: isNewRun ? .max : 86_400_000)
+            .map(\.performance.id)
         let stored = try await store.lastSequences(of: performances)
         let live = try await engine.positions(of: performances)
-        var epochs: [PerformanceID: Int64] = [:]
-        for (id, last) in stored {
-            guard let position = live[id], position.epoch >= 0 else { continue }
-            guard (position.epoch, position.lastSequence) < (last.epoch, last.lastSequence) else {
-                epochs[id] = last.epoch
-                continue
-            }
+        let known = stored.filter { id, _ in (live[id]?.epoch ?? -1) >= 0 }
+        for (id, last) in known where (live[id]!.epoch, live[id]!.lastSequence) < (last.epoch, last.lastSequence) {
             log(
                 .error, "redis_lost_writes",
                 [
-                    "performance": .init(id), "redis": .init(position.lastSequence),
+                    "performance": .init(id), "redis": .init(live[id]!.lastSequence),
                     "postgres": .init(last.lastSequence),
                 ])
             try await directory.rebuildLost(id, epoch: last.epoch)
         }
-        guard isNewRun else { return }
-        try await engine.raiseEvents(of: Array(epochs.keys))
-        for (id, epoch) in epochs where try await !isComplete(id) {
-            log(.error, "redis_lost_writes", ["performance": .init(id)])
-            try await directory.rebuildLost(id, epoch: epoch)
-        }
+        guard isNewRun, !known.isEmpty else { return }
+        await waitForCommitters(Array(known.keys))
+        for (id, last) in known { try await directory.rebuildLost(id, epoch: last.epoch) }
     }
 
-    /// Compares each reservation, and brings to Redis what it did not hear of their ends and payments.
-    /// - Returns: false when Redis has lost a hold: then the whole is to be rebuilt.
-    private func isComplete(_ id: PerformanceID) async throws -> Bool {
-        let live = try await store.liveReservations(of: id)
-        let recorded = try await engine.recordedReservations(of: id)
-        var settlements: [(id: ReservationID, as: SeatSettlement)] = []
-        for chunk in Array(live.keys).chunks(of: Self.chunk) {
-            let records = try await engine.holds(Array(chunk))
-            for reservation in chunk {
-                if let record = records[reservation] {
-                    if live[reservation] == .paid, !record.isSold { settlements.append((reservation, .sold)) }
-                } else if try await isLost(reservation) {
-                    return false
-                }
-            }
+    /// Holds that only the logs have would be refused after a rebuild: committers write them first. Nothing is decided
+    /// meanwhile, so the logs only get shorter.
+    private func waitForCommitters(_ performances: [PerformanceID]) async {
+        var shortest = Int64.max
+        var movedAt = EventLoop.monotonicMilliseconds
+        while EventLoop.monotonicMilliseconds - movedAt < Self.patience {
+            guard let positions = try? await engine.positions(of: performances) else { return }
+            let left = positions.values.reduce(0) { $0 + $1.unsettled }
+            guard left > 0 else { return }
+            if left < shortest { (shortest, movedAt) = (left, EventLoop.monotonicMilliseconds) }
+            await EventLoop.sleep(milliseconds: 50)
         }
-        for chunk in recorded.filter({ live[$0] == nil }).chunks(of: Self.chunk) {
-            let ended = try await store.statuses(of: chunk.map(\.sequence), in: id)
-            let records = try await engine.holds(Array(chunk))
-            for reservation in chunk {
-                guard let record = records[reservation], let status = ended[reservation], !status.ownsSeats else {
-                    continue
-                }
-                settlements.append((reservation, record.isSold ? .refunded : .over))
-            }
-        }
-        if !settlements.isEmpty {
-            log(
-                .error, "redis_lost_writes",
-                ["performance": .init(id), "settlements": .init(settlements.count)])
-            try await engine.settle(settlements)
-        }
-        return true
+        log(.error, "holds_not_committed", ["entries": .init(shortest)])
     }
-
-    /// Whether a reservation that has its seats in PostgreSQL, and no record in Redis, is lost: it may have ended since
-    /// PostgreSQL was asked, or its end may still be in the log.
-    private func isLost(_ id: ReservationID) async throws -> Bool {
-        let (event, _) = try await engine.unwritten(id)
-        if let event, event.status != .held { return false }
-        return try await store.statuses(of: [id.sequence], in: id.performance)[id]?.ownsSeats ?? false
-    }
-
-    private static let chunk = 1000
 }

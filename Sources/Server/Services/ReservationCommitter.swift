@@ -67,9 +67,7 @@ struct ReservationCommitter: StreamWork {
         // What Redis has of them nevertheless came back with a rebuild.
         let over = ended + refused.filter { $0.status == .held }
         if !over.isEmpty {
-            await withoutEnd("settle", over.count, log) {
-                try await engine.settle(over.map { (id: $0.hold.id, as: .over) })
-            }
+            await withoutEnd("settle", over.count, log) { try await settle(over) }
             await withoutEnd("tell", over.count, log) {
                 _ = try await engine.tell(
                     over.map { event in
@@ -83,18 +81,44 @@ struct ReservationCommitter: StreamWork {
         for event in events { metrics.reservations[event.status.rawValue, default: 0] += 1 }
     }
 
+    /// Frees what Redis still has of reservations that are over in PostgreSQL.
+    private func settle(_ over: [ReservationEvent]) async throws {
+        // A refused one may have given its id to another, which a rebuild has brought back.
+        var settlements: [(id: ReservationID, as: SeatSettlement)] = []
+        for (performance, events) in Dictionary(grouping: over, by: \.hold.id.performance) {
+            let statuses = try await store.statuses(of: events.map(\.hold.id.sequence), in: performance)
+            for event in events where !(statuses[event.hold.id]?.ownsSeats ?? false) {
+                settlements.append((event.hold.id, .over))
+            }
+        }
+        do {
+            try await engine.settle(settlements)
+        } catch {
+            // Redis does not know one of them, and perhaps nobody else asks for it.
+            for performance in Set(settlements.map(\.id.performance)) {
+                do {
+                    try await directory.restore(performance)
+                } catch let error as WireError where error.code == .notFound {
+                    settlements.removeAll { $0.id.performance == performance }
+                }
+            }
+            try await engine.settle(settlements)
+        }
+    }
+
     /// PostgreSQL refuses what Redis decided: Redis has lost writes, and what it has is built anew, unless it was since.
     private func rebuild(after refused: [ReservationEvent]) async throws {
         for event in refused {
             log(.error, "hold_is_stale", ["reservation": .init(event.hold.id), "status": .init(event.status.rawValue)])
-            let id = event.hold.id.performance
-            if event.status == .held {
-                try await directory.rebuildLost(id, epoch: event.hold.epoch)
-            } else if try await store.reservation(event.hold.id)?.status == .paid,
-                let stored = try await store.performance(id)
-            {
-                try await directory.rebuildLost(id, epoch: stored.epoch)
+        }
+        for (performance, events) in Dictionary(grouping: refused, by: \.hold.id.performance) {
+            var epoch = events.filter { $0.status == .held }.map(\.hold.epoch).max()
+            // The log says that a paid one has ended, which may be of an epoch before this one.
+            let ended = events.filter { $0.status != .held }.map(\.hold.id.sequence)
+            if try await store.statuses(of: ended, in: performance).values.contains(.paid) {
+                epoch = try await store.performance(performance)?.epoch
             }
+            if let epoch { try await directory.rebuildLost(performance, epoch: epoch) }
         }
     }
 }

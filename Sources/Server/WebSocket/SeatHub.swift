@@ -29,6 +29,11 @@ final class SeatHub {
         try watch.answer(session, isCompact: isCompact, id: id)
     }
 
+    /// Whether a session that watches was answered, or will be.
+    func isAnswering(_ session: Session, _ performance: PerformanceID) -> Bool {
+        watches[performance]?.isAnswering(session) ?? false
+    }
+
     /// Ends it.
     func remove(_ session: Session, from performance: PerformanceID) {
         guard let watch = watches[performance] else { return }

@@ -60,6 +60,11 @@ final class SeatWatch {
         if sessions[key] == nil { sessions[key] = Watcher(session: session) }
     }
 
+    /// Whether a session was answered, or will be.
+    func isAnswering(_ session: Session) -> Bool {
+        sessions[ObjectIdentifier(session)].map { $0.told != nil || !$0.requests.isEmpty } ?? false
+    }
+
     func remove(_ session: Session) { sessions[ObjectIdentifier(session)] = nil }
 
     func end() {
@@ -97,8 +102,8 @@ final class SeatWatch {
             }
             guard case .seats(let snapshot) = reading else { return }
             if let picture, snapshot.event < picture.event {
-                // Read before what was heard meanwhile.
-                continue
+                // Redis has lost what was heard before, and is about to be rebuilt with greater numbers.
+                throw Outage(.redis, "seats of before")
             } else if picture == nil {
                 picture = SeatPicture(letters: snapshot.letters, tally: snapshot.tally, event: snapshot.event)
             } else {

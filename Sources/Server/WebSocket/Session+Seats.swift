@@ -11,7 +11,6 @@ extension Session {
         guard watchedSeats[performance] != nil || watchesMore(message) else { return }
         lastWatch += 1
         let watch = lastWatch
-        let isFirst = watchedSeats[performance] == nil
         watchedSeats[performance] = watch
         hub.seats.add(self, to: performance)
         EventLoop.task {
@@ -20,7 +19,9 @@ extension Session {
                     self, performance, isCompact: message.compact ?? false, id: message.id)
             } catch {
                 // Unless it was unwatched, or watched again, meanwhile.
-                if isFirst, self.watchedSeats[performance] == watch { self.stopWatchingSeats(performance) }
+                if self.watchedSeats[performance] == watch, !self.hub.seats.isAnswering(self, performance) {
+                    self.stopWatchingSeats(performance)
+                }
                 guard self.state == .connected else { return }
                 self.fail(WireError(asWire: error), message.id)
             }
