@@ -114,7 +114,8 @@ import Testing
             let held = try await buyer.hold(date, [30], pass: visitors[20].pass)
             let expired = try await buyer.reservation(try #require(held["reservationId"].text), "expired")
             let late = try #require(buyer.arrival(of: expired)) - (try #require(Shop.milliseconds(held["expiresAt"])))
-            #expect(late < 2000, "\(late) ms late")
+            // One after the other the payments would take PostgreSQL's timeout each.
+            #expect(late < 8000, "\(late) ms late")
             shop.postgres.thaw()
             // None had points: whatever was told, nothing was paid, and all seats are free in the end.
             let codes = await paying.value ?? []
