@@ -73,7 +73,7 @@ struct SaleModel {
         return .accepted(
             Acceptance(
                 order: order(got.sequence), ticket: got.ticket, remaining: left,
-                allowance: limit - Int64(owned[client]!.count)))
+                allowance: limit - Int64(owned[client]!.count), slot: got.slot))
     }
 
     mutating func settle(entry: Int64, _ status: OrderStatus) {

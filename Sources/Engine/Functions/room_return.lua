@@ -4,7 +4,7 @@
 --       client, pass, expires
 -- Reply { summary, how many are not in the line, passes that are good again }
 --
--- From here on nobody joins and nobody is admitted, until dibs_room_resume, or five seconds later.
+-- From here on nobody joins and nobody is admitted, until dibs_room_resume, or fifteen seconds later.
 -- Who is in the line keeps its place, for the grace at least: the gateway holds it when the line goes on. Who isn't is noted with its old number, until all gateways have said theirs and
 -- dibs_room_resume lets them join, in that order. A pass counts from when it was given, as far as that can be told.
 local function bring_back(keys, args)

@@ -29,7 +29,7 @@ local UNTOLD = 1000
 local FINISHED, FINISHED_MS = 100000, 3600000
 
 -- How long a line stands still at most, after Redis may have lost something, until gateways have said who waits, in ms.
-local RECALL = 5000
+local RECALL = 15000
 
 -- Fields of the state: the first two are words, the others numbers.
 local ROOM_WORDS = 2

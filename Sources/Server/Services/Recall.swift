@@ -19,8 +19,9 @@ final class Recall {
     private var peers: Int64 = 1
     private var meant: [RoomID] = []
 
-    /// How long the others are waited for, in milliseconds: as long as a gateway may be silent, and a little.
-    private static let patience: Int64 = 2000
+    /// How long the others are waited for, in milliseconds: on a busy machine each may take its time to notice. Only where
+    /// one is frozen, or cut off, does it last so long.
+    private static let patience: Int64 = 4000
     private static let countMilliseconds: Int64 = 500
 
     /// Who waited here, and in which rooms, when Redis was found to be another. Whoever is gone since has the grace.
