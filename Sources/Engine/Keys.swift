@@ -9,6 +9,8 @@ enum Keys {
     static let dataEpoch = "dibs:epoch"
     /// The run of Redis that was compared with PostgreSQL as a whole.
     static let verifiedRun = "dibs:verified"
+    /// The database that was committed to.
+    static let database = "dibs:database"
     /// Ids of tokens that were revoked, by the time at which they expire.
     static let revokedTokens = "dibs:revoked"
     /// The consumer group of every sale's stream, and of every performance's log.

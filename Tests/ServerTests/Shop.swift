@@ -76,8 +76,9 @@ final class Shop {
 
     /// Starts one more process; returns its place among ``instances``.
     @discardableResult
-    func start(_ changes: [String: String] = [:], workers: Int = 1) async throws -> Int {
-        let process = try await DibsProcess.serve(workers: workers, environment: environment.merging(changes) { $1 })
+    func start(_ changes: [String: String] = [:], workers: Int = 1, wrapper: [String] = []) async throws -> Int {
+        let process = try await DibsProcess.serve(
+            workers: workers, environment: environment.merging(changes) { $1 }, wrapper: wrapper)
         instances.append(process)
         processes.append(process)
         return instances.count - 1

@@ -98,6 +98,37 @@ public final class PostgresServer: Sendable {
         }
     }
 
+    /// Ends it in order and keeps a copy of its files, to come back to by ``start(asOf:)``.
+    public func keepData() async throws -> String {
+        try await stop()
+        let copy = "\(directory)/copy"
+        try await PostgresServer.blocking { try PostgresServer.copy("\(self.directory)/data", to: copy) }
+        return copy
+    }
+
+    /// Starts it with the files of before: what came since is lost.
+    public func start(asOf copy: String) async throws {
+        try await PostgresServer.blocking {
+            try FileManager.default.removeItem(atPath: "\(self.directory)/data")
+            try PostgresServer.copy(copy, to: "\(self.directory)/data")
+            try self.boot()
+        }
+    }
+
+    /// With owners and modes, which the server insists on.
+    private static func copy(_ from: String, to place: String) throws {
+        var process: pid_t = 0
+        let arguments: [String] = ["/bin/cp", "-a", from, place]
+        let pointers: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
+        defer { for pointer in pointers { free(pointer) } }
+        var status: Int32 = -1
+        guard posix_spawn(&process, "/bin/cp", nil, nil, pointers, environ) == 0 else {
+            throw Failure(description: "start cp: \(errno)")
+        }
+        while waitpid(process, &status, 0) < 0 && errno == EINTR {}
+        guard status == 0 else { throw Failure(description: "cp ended with \(status)") }
+    }
+
     /// Stops every process of it where it is: connections stay, and nobody answers.
     public func freeze() { signal(SIGSTOP) }
 

@@ -13,6 +13,7 @@ final class Services {
     let store: Store
     let metrics: Metrics
     let verification: Verification
+    let databaseVerifier: DatabaseVerifier
     let directory: SaleDirectory
     let performances: PerformanceDirectory
     let roomDirectory: RoomDirectory
@@ -52,6 +53,8 @@ final class Services {
                 commitAttempts: configuration.commitAttempts),
             log: log)
         metrics = Metrics()
+        databaseVerifier = DatabaseVerifier(engine: engine, store: store, log: log)
+        metrics.gauges += databaseVerifier.gauges
         verification = Verification(engine: engine, log: log)
         directory = SaleDirectory(engine: engine, store: store, log: log)
         performances = PerformanceDirectory(engine: engine, store: store, log: log)

@@ -22,7 +22,7 @@ import Testing
             let deaf = try self.start(proxy, "set", "a", "2")
             try await eventually("Redis has answered") { proxy.heldBytes(.replies) > 0 }
             #expect(try await redis.ask("get", "a") == "2")
-            #expect(deaf.output.items.isEmpty && proxy.connections == 1)
+            #expect(deaf.output.items.isEmpty && !deaf.hasEnded)
             proxy.cut()
             _ = try await deaf.waitForExit()
             #expect(!deaf.output.items.contains("OK") && proxy.connections == 0)
@@ -66,14 +66,14 @@ import Testing
         try await onLoop {
             let redis = try await RedisServer.start()
             let proxy = try FaultProxy.redis(redis.socketPath)
-            try await redis.ask("eval", "redis.call('set', 'big', string.rep('x', 20000000)) return 1", "0")
+            try await redis.ask("eval", "redis.call('set', 'big', string.rep('x', 1000000)) return 1", "0")
             proxy.hang(.replies)
             let reader = try self.start(proxy, "get", "big")
             try await eventually("it is full") { proxy.heldBytes(.replies) >= 256 * 1024 }
             #expect(proxy.heldBytes() < 512 * 1024)
             try proxy.resume()
             #expect(try await reader.waitForExit().status == 0)
-            #expect(reader.output.items.map(\.utf8.count) == [20_000_000])
+            #expect(reader.output.items.map(\.utf8.count) == [1_000_000])
         }
     }
 
