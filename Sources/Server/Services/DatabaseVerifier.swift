@@ -116,6 +116,11 @@ final class DatabaseVerifier {
         guard let state = try await engine.state(of: sale),
             let position = try await engine.positions(of: [sale])[sale], position.epoch >= 0
         else { return nil }
+        if let stored = try await store.sale(sale)?.sale, stored != state.sale {
+            // Its id was given out again, or this is another shop's database.
+            log(.error, "sale_is_another", ["sale": .init(sale)])
+            return nil
+        }
         try await store.restoreSale(state, epoch: position.epoch)
         return position
     }
