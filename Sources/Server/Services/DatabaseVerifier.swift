@@ -15,6 +15,7 @@ final class DatabaseVerifier {
     let log: Log
     private var candidate: DatabaseState?
     private var task: Task<Void, Never>?
+    private var waiting: [CheckedContinuation<Void, Never>] = []
 
     /// How often PostgreSQL was found to be another, or behind.
     private(set) var losses: Int64 = 0
@@ -64,7 +65,20 @@ final class DatabaseVerifier {
                 }
             }
             self.task = nil
+            let waiting = self.waiting
+            self.waiting = []
+            for continuation in waiting { continuation.resume() }
         }
+    }
+
+    /// Returns when PostgreSQL answers, and has back what it may have lost. Whoever builds Redis' state from PostgreSQL waits
+    /// for this first: what one has forgotten, the other is not to forget as well.
+    /// - Throws: ``Outage``.
+    func wait() async throws {
+        // A session that can be asked has said which database it is with.
+        try await store.ping()
+        guard task != nil else { return }
+        await withCheckedContinuation { waiting.append($0) }
     }
 
     private func compare(_ state: DatabaseState) async throws {

@@ -59,7 +59,11 @@ final class Services {
         directory = SaleDirectory(engine: engine, store: store, log: log)
         performances = PerformanceDirectory(engine: engine, store: store, log: log)
         let verifier = PerformanceVerifier(engine: engine, store: store, directory: performances, log: log)
-        verification.steps = [{ [directory] _ in try await directory.verify() }, verifier.verify]
+        verification.steps = [
+            { [databaseVerifier] _ in try await databaseVerifier.wait() },
+            { [directory] _ in try await directory.verify() },
+            verifier.verify,
+        ]
         roomDirectory = RoomDirectory(engine: engine, store: store, sales: directory, log: log)
         rooms = RoomService(engine: engine, store: store, directory: roomDirectory, log: log)
         claims = ClaimService(

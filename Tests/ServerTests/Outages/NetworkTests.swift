@@ -172,4 +172,28 @@ import Testing
             for index in 0..<10 { #expect(try await shop.balance("c\(index)") == 15) }
         }
     }
+
+    /// A client is gone without a word: nothing closes its connection. The server finds out, and lets go of all it had.
+    @Test func aClientVanishes() async throws {
+        try await withShop(1, ["DIBS_PING_SECONDS": "1"]) { shop in
+            try await shop.room("r", maxActive: 0, graceSeconds: 1)
+            let port = try #require(UInt16(shop.instances[0].url.split(separator: ":").last ?? ""))
+            let network = try FaultProxy.tcp(port)
+            let first = try await Buyer.open(shop, as: "first", through: network)
+            try await first.connect(token: shop.token("first"))
+            _ = try await first.join("r")
+            let second = try await Buyer.connect(shop, as: "second")
+            _ = try await second.join("r")
+            #expect(try await shop.inspect("r")["waiting"] == 2)
+            network.hang()
+            // 15 s after the ping that it did not answer.
+            try await second.ranked(1, "r")
+            let room = try await shop.inspect("r")
+            #expect(room.includes(["waiting": 1, "vanished": 1]), "\(room)")
+            let metrics = try await shop.call(.get, "/metrics", as: .admin).text
+            #expect(metrics.contains("dibs_ws_closed_total{code=\"4012\"} 1"), "\(metrics)")
+            #expect(metrics.contains("dibs_clients 1"), "\(metrics)")
+            #expect(try await second.ask(["type": "ping"])["type"] == "pong")
+        }
+    }
 }

@@ -31,9 +31,11 @@ import Testing
                 }
             }
             shop.instances[1].signal(SIGSTOP)
+            let recovery = Recovery(from: "a committer stops, from then on")
 
             try await shop.start(committers.merging(["DIBS_DATABASE_URL": shop.database]) { $1 })
             for buyer in buyers { try await buyer.order("confirmed", in: sale) }
+            recovery.note("the last outcome is told")
             try await shop.instances[2].log.first("that it takes over") { $0.event == "entries_taken_over" }
             for stream in ["dibs:{sale:\(sale)}:orders", "dibs:{performance:\(date)}:log"] {
                 try await eventually("all is done in \(stream)") { try await shop.redis.ask("xlen", stream) == "0" }
