@@ -57,9 +57,9 @@ import Testing
                 try await shop.truth(sale, "d9")["status"] == "confirmed"
             }
             recovery.note("the last outcome is told")
-            for instance in shop.instances {
-                try await instance.log.first("that it was found") { $0.event == "database_is_another" }
-            }
+            // Whoever comes late finds that another process has done it.
+            let finders = shop.instances.filter { $0.log.items.contains { $0.event == "database_given_back" } }
+            #expect(!finders.isEmpty)
             // 10 before, one given back, 20 that it had lost, 10 during.
             try await shop.expectBooks(sale, sold: 39)
             try await shop.expectBooks(priced, sold: 4)
