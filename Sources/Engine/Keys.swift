@@ -11,6 +11,8 @@ enum Keys {
     static let verifiedRun = "dibs:verified"
     /// The processes that have brought in what they know since Redis became this one: a run and a data set.
     static func recall(_ identity: String) -> String { "dibs:recall:\(identity)" }
+    /// The database that was committed to.
+    static let database = "dibs:database"
     /// Ids of tokens that were revoked, by the time at which they expire.
     static let revokedTokens = "dibs:revoked"
     /// The consumer group of every sale's stream, and of every performance's log.

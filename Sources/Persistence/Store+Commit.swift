@@ -75,7 +75,8 @@ extension Store {
                 """, .integers(orders.map(\.order.sale.rawValue)), .integers(orders.map(\.order.sequence)),
                 .texts(orders.map(\.client.rawValue)), .integers(orders.map(\.ticket)), .integers(orders.map(\.slot)),
                 .moments(orders.map(\.acceptedAt)), .integers(orders.map(\.epoch)),
-                .texts(orders.map(\.key?.rawValue)), .integers(orders.map(\.entryNumber))))
+                .texts(orders.map(\.key?.rawValue)), .integers(orders.map(\.entryNumber))), DatabaseState.reached)
+        reached(results[1].first!.integer(0))
         var settlements = orders.map { Settlement(order: $0, status: .confirmed) }
         for row in results[0].rows {
             let place = Int(row.integer(0)) - 1

@@ -16,9 +16,13 @@ extension Store {
     /// - Throws: ``Outage``, or a ``DatabaseError`` that is the database's fault: some may be written, and the caller
     ///   tries all again.
     public func commit(_ events: [ReservationEvent]) async throws -> [ReservationID] {
+        try await commit(events, by: committer)
+    }
+
+    func commit(_ events: [ReservationEvent], by pool: PostgresPool) async throws -> [ReservationID] {
         var stale: [ReservationID] = []
         for round in ReservationRounds(events).rounds {
-            let refused = try await halving(round) { stale += try await commitTogether($0) }
+            let refused = try await halving(round) { stale += try await commitTogether($0, by: pool) }
             for (event, error) in refused {
                 log(
                     .warning, "reservation_refused",
@@ -29,10 +33,12 @@ extension Store {
         return Array(Set(stale)).sorted()
     }
 
-    private func commitTogether(_ events: [ReservationEvent]) async throws -> [ReservationID] {
+    private func commitTogether(
+        _ events: [ReservationEvent], by pool: PostgresPool
+    ) async throws -> [ReservationID] {
         let holds = events.map(\.hold)
         let seated = holds.flatMap { hold in hold.seats.map { (hold.id, $0) } }
-        let results = try await committer.perform(
+        let results = try await pool.perform(
             Statement(
                 "select refused_place from commit_reservations($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                 .integers(holds.map(\.id.performance.rawValue)), .integers(holds.map(\.id.sequence)),

@@ -38,6 +38,12 @@ public final class Store {
     let committer: PostgresPool
     let configuration: StoreConfiguration
     let log: Log
+    /// Told when a session is with another database than the one that was accepted, or with one that has gone back: it
+    /// may have lost commits. Until ``accept(_:)`` nothing is committed to it. When this is nil, any database will do.
+    /// Set before ``start()``.
+    public var onOtherDatabase: (@LoopActor (DatabaseState) -> Void)?
+    /// The database that commits may go to, as far as it was seen.
+    public private(set) var database: DatabaseState?
 
     /// How long what reads or changes much may take: rebuilding, auditing.
     static let patience: Int64 = 60_000
@@ -63,8 +69,38 @@ public final class Store {
 
     /// Begins to connect, and reconnects whenever that is needed.
     public func start() {
+        pool.admits = { [weak self] in
+            self?.look(at: $0, reached: $1)
+            return true
+        }
+        committer.admits = { [weak self] in self?.look(at: $0, reached: $1) ?? false }
+        for pool in [pool, committer] { pool.reached = { [weak self] in self?.database?.position } }
         pool.start()
         committer.start()
+    }
+
+    /// Whether a database is the accepted one, and has come as far as it had.
+    @discardableResult
+    private func look(at state: DatabaseState, reached: Int64?) -> Bool {
+        guard let onOtherDatabase else { return true }
+        guard let database, state.isSame(as: database), state.position >= reached ?? 0 else {
+            onOtherDatabase(state)
+            return false
+        }
+        self.reached(state.position)
+        return true
+    }
+
+    /// Commits may go to this database from now on.
+    public func accept(_ state: DatabaseState) {
+        database = state
+        committer.admit()
+    }
+
+    /// The database has come so far, which it may not go back behind.
+    func reached(_ position: Int64) {
+        guard let known = database?.position, known < position else { return }
+        database?.position = position
     }
 
     /// Lets what is in flight finish, and disconnects for good.

@@ -16,10 +16,13 @@ final class Buyer {
     /// The answer to `connect`.
     private(set) var connected = JSON.null
 
-    /// Opens a WebSocket, and says nothing yet.
-    static func open(_ shop: Shop, on instance: Int = 0, as client: String = "") async throws -> Buyer {
+    /// Opens a WebSocket, and says nothing yet; through what is between it and the server, if anything is.
+    static func open(
+        _ shop: Shop, on instance: Int = 0, as client: String = "", through proxy: FaultProxy? = nil
+    ) async throws -> Buyer {
         let buyer = Buyer(client)
-        let url = "ws" + shop.instances[instance].url.dropFirst("http".count) + "/ws"
+        let direct = "ws" + shop.instances[instance].url.dropFirst("http".count)
+        let url = (proxy.map { "ws://127.0.0.1:\($0.port)" } ?? direct) + "/ws"
         buyer.socket = try await WebSocketClient.connect(url) { bytes in
             buyer.arrivals.append(EventLoop.wallMilliseconds)
             buyer.frames.add(JSON(parsing: bytes) ?? .text("not JSON: \(String(decoding: bytes, as: UTF8.self))"))

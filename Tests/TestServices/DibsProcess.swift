@@ -28,9 +28,11 @@ public final class DibsProcess {
     }
 
     /// Starts it, and does not wait for anything.
-    public init(_ arguments: [String], environment: [String: String]) throws {
+    /// - Parameter wrapper: a command that runs it, as `prlimit` does.
+    public init(_ arguments: [String], environment: [String: String], wrapper: [String] = []) throws {
         let log = log
-        program = try Program(DibsProcess.path, arguments, environment: environment) { line in
+        let command = wrapper + [DibsProcess.path] + arguments
+        program = try Program(command[0], Array(command[1...]), environment: environment) { line in
             log.add(LogLine(text: line, json: JSON(parsing: line.utf8) ?? .null))
         } onEnd: {
             log.finish("before dibs ended")
@@ -38,10 +40,13 @@ public final class DibsProcess {
     }
 
     /// Starts `dibs serve`; returns when it is ready.
-    public static func serve(workers: Int = 1, environment: [String: String]) async throws -> DibsProcess {
+    public static func serve(
+        workers: Int = 1, environment: [String: String], wrapper: [String] = []
+    ) async throws -> DibsProcess {
         EventLoop.startInBackground()
         let process = try DibsProcess(
-            workers == 1 ? ["serve"] : ["serve", "--workers", String(workers)], environment: environment)
+            workers == 1 ? ["serve"] : ["serve", "--workers", String(workers)], environment: environment,
+            wrapper: wrapper)
         for _ in 0..<workers { try await process.waitFor(event: "ready") }
         return process
     }

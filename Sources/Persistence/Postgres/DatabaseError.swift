@@ -35,10 +35,11 @@ public struct DatabaseError: Error, Hashable, Sendable, CustomStringConvertible 
     /// Whether the transaction only lost against another one (serialization failure, deadlock).
     var isConflict: Bool { sqlstate == "40001" || sqlstate == "40P01" }
 
-    /// Whether the session or the server is going away, or cannot take the session: classes 08 connection exception,
-    /// 57P operator intervention that ends sessions, 53300 too many connections.
+    /// Whether the session or the server is going away, or cannot take the session, or another session may be better off:
+    /// classes 08 connection exception, 57P operator intervention that ends sessions, 53300 too many connections, 25006
+    /// read only, which the next session may not be, or be with the server that took over.
     var endsSession: Bool {
-        sqlstate.hasPrefix("08") || sqlstate.hasPrefix("57P") || sqlstate == "53300"
+        sqlstate.hasPrefix("08") || sqlstate.hasPrefix("57P") || sqlstate == "53300" || sqlstate == "25006"
     }
 
     /// What the dead-letter list says: the constraint, else the code.

@@ -14,6 +14,11 @@ final class PostgresPool {
     private var nextExpiry = Int64.max
     private var isRunning = false
     private var lastFailure: Outage?
+    /// Told of each new session before anything is sent on it, with how far its database must have come at least, if
+    /// that is known; whether anything may be sent. Set before ``start()``.
+    var admits: (@LoopActor (DatabaseState, _ reached: Int64?) -> Bool)?
+    /// How far the database has come, as far as it was seen.
+    var reached: @LoopActor () -> Int64? = { nil }
 
     /// How many requests may wait for a connection; those beyond are told at once.
     private static let waitingLimit = 10_000
@@ -28,6 +33,10 @@ final class PostgresPool {
         var connection: PostgresConnection?
         var backoff = Backoff(base: 50, cap: 2000)
         let pause = LoopTimer()
+        /// What database this session is with, once it has said so.
+        var database: DatabaseState?
+        /// Whether requests may be sent on it.
+        var isAdmitted = false
         /// What was logged last of it, so that an outage does not fill the log.
         var logged: String?
     }
@@ -41,7 +50,7 @@ final class PostgresPool {
     }
 
     /// Whether a request would be sent at once.
-    var isConnected: Bool { slots.contains { $0.connection?.isReady == true } }
+    var isConnected: Bool { leastLoaded != nil }
 
     /// Requests that wait for their answer.
     var load: Int { slots.reduce(0) { $0 + ($1.connection?.load ?? 0) } }
@@ -113,7 +122,7 @@ final class PostgresPool {
     }
 
     private var leastLoaded: PostgresConnection? {
-        slots.compactMap(\.connection).filter(\.isReady).min { $0.load < $1.load }
+        slots.filter(\.isAdmitted).compactMap(\.connection).filter(\.isReady).min { $0.load < $1.load }
     }
 
     // MARK: Connections
@@ -139,21 +148,46 @@ final class PostgresPool {
     }
 
     private func connected(_ slot: Slot, _ connection: PostgresConnection) {
-        slot.backoff.reset()
-        slot.logged = nil
+        // What is seen of it from now on may be later than its answer.
+        let reached = reached()
+        setUp(connection) { [weak self, weak slot] database in
+            guard let self, let slot, slot.connection === connection else { return }
+            slot.database = database
+            slot.isAdmitted = self.admits?(database, reached) ?? true
+            if !slot.isAdmitted && database.isStandby { return connection.close("the database only follows another") }
+            slot.backoff.reset()
+            slot.logged = nil
+            self.log(.info, "postgres_connected")
+            self.dispatchWaiting()
+        }
+    }
+
+    /// Asks anew which sessions may be used.
+    func admit() {
+        for slot in slots {
+            guard let database = slot.database, slot.connection?.isReady == true else { continue }
+            slot.isAdmitted = admits?(database, nil) ?? true
+        }
+        dispatchWaiting()
+    }
+
+    private func dispatchWaiting() {
+        guard isConnected else {
+            lastFailure = Outage(.postgres, "the database is another than it was, and is being compared")
+            return
+        }
         lastFailure = nil
-        log(.info, "postgres_connected")
-        setUp(connection)
         let unsent = waiting
         waiting = []
         for request in unsent { dispatch(request) }
     }
 
-    /// The first request of a session, so that all others come after it.
+    /// The first request of a session. It also tells which database this is: whoever fails over to another one finds that
+    /// out here.
     ///
     /// The server gives up before the client does, so that a slow statement costs an error and not the connection. What
     /// the functions' locking relies on is READ COMMITTED, whatever the database's default.
-    private func setUp(_ connection: PostgresConnection) {
+    private func setUp(_ connection: PostgresConnection, _ ready: @escaping @LoopActor (DatabaseState) -> Void) {
         let setup = Statement(
             """
             select set_config('statement_timeout', $1, false),
@@ -162,13 +196,18 @@ final class PostgresPool {
             """, .text(String(max(1, timeout - timeout / 10))))
         let deadline = EventLoop.monotonicMilliseconds + timeout
         connection.send(
-            Request([setup], deadline: deadline) { [weak connection] result in
-                if case .failure(let error) = result { connection?.close("the session can't be set up: \(error)") }
+            Request([setup, DatabaseState.question], deadline: deadline) { [weak connection] result in
+                switch result {
+                case .failure(let error): connection?.close("the session can't be set up: \(error)")
+                case .success(let results): ready(DatabaseState(results[1]))
+                }
             })
     }
 
     private func lost(_ slot: Slot, _ outage: Outage) {
         slot.connection = nil
+        slot.database = nil
+        slot.isAdmitted = false
         guard isRunning else { return }
         lastFailure = outage
         if slot.logged != outage.detail {

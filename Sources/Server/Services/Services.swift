@@ -13,6 +13,7 @@ final class Services {
     let store: Store
     let metrics: Metrics
     let verification: Verification
+    let databaseVerifier: DatabaseVerifier
     let directory: SaleDirectory
     let performances: PerformanceDirectory
     let roomDirectory: RoomDirectory
@@ -54,6 +55,8 @@ final class Services {
                 commitAttempts: configuration.commitAttempts),
             log: log)
         metrics = Metrics()
+        databaseVerifier = DatabaseVerifier(engine: engine, store: store, log: log)
+        metrics.gauges += databaseVerifier.gauges
         verification = Verification(engine: engine, log: log)
         unconfirmed = Unconfirmed(engine: engine, log: log)
         directory = SaleDirectory(engine: engine, store: store, verification: verification, log: log)
@@ -64,6 +67,7 @@ final class Services {
             engine: engine, store: store, directory: roomDirectory, verification: verification, log: log)
         recall = Recall(engine: engine, store: store, unconfirmed: unconfirmed, rooms: rooms, log: log)
         verification.steps = [
+            { [databaseVerifier] _ in try await databaseVerifier.wait() },
             recall.bringIn, directory.verify, verifier.verify,
             { [recall] _ in try await recall.resumeLines() },
         ]

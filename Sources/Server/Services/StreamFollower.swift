@@ -110,12 +110,13 @@ final class StreamFollower<Work: StreamWork> {
         guard !isSweeping, !isStopping, engine.isConnected else { return }
         isSweeping = true
         defer { isSweeping = false }
+        // One that is followed since is not known to what is read now.
+        let followed = Set(subscriptions.keys)
         if let active = try? await work.active() {
             let late = await lateSubjects(besides: active)
             for subject in active.union(late) where subscriptions[subject] == nil { await follow(subject) }
-            for (subject, subscription) in subscriptions where !active.contains(subject) && !late.contains(subject) {
-                subscription.cancel()
-                subscriptions[subject] = nil
+            for subject in followed.subtracting(active).subtracting(late) {
+                subscriptions.removeValue(forKey: subject)?.cancel()
             }
         }
         // All at once: what they ask of Redis leaves in one write.

@@ -66,8 +66,10 @@ import Testing
         #expect(try await shop.statistics(sale)["accepted"] == 150)
 
         try await fault.end(shop.postgres)
+        let recovery = Recovery(from: "PostgreSQL \(fault)")
+        for buyer in buyers { try await buyer.order("confirmed", in: sale) }
+        recovery.note("the last outcome is told")
         for buyer in buyers {
-            try await buyer.order("confirmed", in: sale)
             #expect(buyer.offsets == [1, 2])
             try await buyer.close()
         }
