@@ -15,7 +15,6 @@ enum DriftKind: String, CaseIterable, Sendable {
     case overLimit = "over_limit"
     case stockSum = "stock_sum"
     case soldSum = "sold_sum"
-    case counter
     case statistics
     case orderPayment = "order_payment"
     case streamStuck = "stream_stuck"
@@ -67,7 +66,7 @@ enum DriftKind: String, CaseIterable, Sendable {
         case .orderMissingInDatabase: .requeue
         case .cancelledNotReturned, .unreleased: .release
         case .orderMissingInRedis, .ownerDiffers, .confirmedState, .failedNotReturned, .ticketTwice, .ticketRange,
-            .overLimit, .stockSum, .soldSum, .counter:
+            .overLimit, .stockSum, .soldSum:
             .rebuildSale
         case .statistics: .recount
         case .reservationMissingInDatabase: .relog

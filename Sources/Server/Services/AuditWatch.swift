@@ -81,7 +81,9 @@ final class AuditWatch {
         for room in rooms {
             let before = EventLoop.monotonicMilliseconds
             let comparison = RoomComparison(room, engine: auditor.engine)
-            if try await comparison.run() != nil { report(.room(room), comparison.drifts) }
+            if try await comparison.run() != nil {
+                report(.room(room), comparison.drifts.filter { $0.kind != .roomCount })
+            }
             metrics.auditChecked["room", default: 0] += comparison.compared
             try await pause(after: before)
         }
@@ -134,7 +136,7 @@ final class AuditWatch {
 
     // MARK: Numbers
 
-    /// What is on sale, by its numbers alone: one short call to Redis for each, and none to PostgreSQL but for what there is.
+    /// All that is there, by its numbers alone: one short call to Redis for each, and none to PostgreSQL but for what there is.
     private func lookAtNumbers() async throws {
         for sale in try await auditor.store.activeSales().map(\.sale.id) {
             let numbers = try await auditor.engine.auditNumbers(of: sale)
@@ -146,6 +148,11 @@ final class AuditWatch {
             reportNumbers(
                 .performance(performance), live.map { Auditor.tally($0, $0.counted, of: performance) } ?? [])
             metrics.auditChecked["performance", default: 0] += 1
+        }
+        for room in try await auditor.store.rooms().map(\.id) {
+            let comparison = RoomComparison(room, engine: auditor.engine)
+            try await comparison.runNumbers()
+            reportNumbers(.room(room), comparison.drifts)
         }
     }
 

@@ -87,6 +87,8 @@ final class Auditor {
 
     /// How many orders and reservations an audit of everything compares one by one: of the newest sales first.
     static let comparedAtOnce: Int64 = 200_000
+    /// As how many of them counts what has none.
+    private static let leastCost: Int64 = 1000
 
     init(engine: Engine, store: Store, directory: SaleDirectory, performances: PerformanceDirectory) {
         self.engine = engine
@@ -108,8 +110,10 @@ final class Auditor {
         var left = limit
         if scope.isEverything || scope.sale != nil {
             audit.sales = try await auditSales(try await sales(in: scope), restores: restores)
-            for index in audit.sales.indices where left >= audit.sales[index].sold + audit.sales[index].owned {
-                left -= audit.sales[index].sold + audit.sales[index].owned
+            for index in audit.sales.indices {
+                let cost = audit.sales[index].sold + audit.sales[index].owned + Auditor.leastCost
+                guard left >= cost else { continue }
+                left -= cost
                 try await compare(&audit.sales[index])
             }
         }
@@ -238,7 +242,11 @@ final class Auditor {
     private func compare(_ audit: inout SaleAudit) async throws {
         guard let before = try await engine.auditNumbers(of: audit.sale) else { return }
         let comparison = SaleComparison(before.state.sale, engine: engine, store: store)
-        guard try await comparison.run() else { return }
+        guard try await comparison.run() else {
+            // It was rebuilt: what its sums were before says nothing any more.
+            if let now = try await auditSales([audit.sale], restores: false).first { audit = now }
+            return
+        }
         if let owned = comparison.ownedTickets { audit.owned = owned }
         audit.orders = comparison.drifts
     }
@@ -257,14 +265,18 @@ final class Auditor {
         var audits = try await auditSeats(ids, restores: restores)
         for index in audits.indices {
             let id = audits[index].performance
-            let seats = audits[index].stored.sold + audits[index].stored.held
+            let cost = audits[index].stored.sold + audits[index].stored.held + Auditor.leastCost
             if audits[index].stored.unpaid > 0 || audits[index].stored.misplaced > 0 {
                 audits[index].sums += try await namedDrifts(audits[index])
             }
-            guard left >= seats else { continue }
-            left -= seats
+            guard left >= cost else { continue }
+            left -= cost
             let comparison = SeatComparison(id, engine: engine, store: store)
-            if try await comparison.run() { audits[index].reservations = comparison.drifts }
+            if try await comparison.run() {
+                audits[index].reservations = comparison.drifts
+            } else if let now = try await auditSeats([id], restores: false).first {
+                audits[index] = now
+            }
         }
         return audits
     }

@@ -102,7 +102,7 @@ final class SaleComparison {
     private func check(_ client: ClientID, _ orders: [LiveOrder]) {
         let slots = Set(orders.map(\.slot)).filter { (1...sale.perClientLimit).contains($0) }
         if Int64(orders.count) > sale.perClientLimit || slots.count < orders.count {
-            let text = orders.map { "\($0.order) at \($0.slot)" }.joined(separator: ", ")
+            let text = orders.prefix(10).map { "\($0.order) at \($0.slot)" }.joined(separator: ", ")
             drifts.append(Drift(kind: .overLimit, sale: sale.id, client: client, redis: text))
         }
         for order in orders where !(1...sale.quantity).contains(order.ticket) {
