@@ -193,10 +193,10 @@ extension Store {
     }
 
     /// A page of accounts by client, after one: those whose balance is not the sum of their ledger.
-    /// - Returns: the last client of the page, nil at the end.
+    /// - Returns: also how many the page had, and its last client, nil at the end.
     public func auditAccounts(
         after client: String, limit: Int
-    ) async throws -> (accounts: [AuditedAccount], last: String?) {
+    ) async throws -> (accounts: [AuditedAccount], count: Int, last: String?) {
         let results = try await pool.perform(
             Statement(
                 """
@@ -207,7 +207,8 @@ extension Store {
                 order by client_id
                 """, .text(client), .integer(Int64(limit))))
         let all = results[0].rows.map { AuditedAccount($0) }
-        return (all.filter { $0.balance != $0.ledger }, all.count < limit ? nil : all.last?.client.rawValue)
+        let last = all.count < limit ? nil : all.last?.client.rawValue
+        return (all.filter { $0.balance != $0.ledger }, all.count, last)
     }
 
     /// Makes a balance the sum of its ledger, which is what it is by definition, unless that is below 0.

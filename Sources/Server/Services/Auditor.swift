@@ -175,18 +175,24 @@ final class Auditor {
         var results: [SaleID: SaleAudit] = [:]
         for attempt in 0..<5 where !pending.isEmpty {
             if attempt > 0 { await EventLoop.sleep(milliseconds: 100) }
-            for fact in try await store.auditSums(of: pending) {
-                if restores { _ = try await directory.state(of: fact.sale) }
-                guard let numbers = try await engine.auditNumbers(of: fact.sale) else { continue }
-                results[fact.sale] = Auditor.sums(fact, numbers)
+            let before = try await store.auditSums(of: pending)
+            var live: [SaleID: SaleNumbers] = [:]
+            for sale in before.map(\.sale) {
+                if restores { _ = try await directory.state(of: sale) }
+                live[sale] = try await engine.auditNumbers(of: sale)
+            }
+            for (first, last) in zip(before, try await store.auditSums(of: pending)) {
+                if let numbers = live[first.sale] { results[first.sale] = Auditor.sums(first, last, numbers) }
             }
             pending = pending.filter { (results[$0]?.drift ?? 0) != 0 }
         }
         return sales.compactMap { results[$0] }
     }
 
-    /// What the sums of a sale say.
-    static func sums(_ fact: Persistence.SaleAudit, _ numbers: SaleNumbers) -> SaleAudit {
+    /// What the sums of a sale say: of PostgreSQL before and after, of Redis in between.
+    static func sums(
+        _ before: Persistence.SaleAudit, _ fact: Persistence.SaleAudit, _ numbers: SaleNumbers
+    ) -> SaleAudit {
         let sale = numbers.state.sale
         // Where a client may own several, what is owned is counted with the orders.
         let owned = sale.perClientLimit == 1 ? numbers.owners : sale.quantity - numbers.state.remaining
@@ -203,8 +209,11 @@ final class Auditor {
         }
         // Orders in flight are on both sides while the committer is between its commit and its acknowledgement: what is
         // sold may then exceed what is owned and not in flight, by at most as many.
-        let lost = max(0, owned - fact.confirmed - numbers.unsettled - fact.unreleased)
-        let surplus = max(0, fact.confirmed - owned)
+        // What was confirmed and cancelled between the two looks may or may not have been so in Redis' moment.
+        let cancelled = fact.cancelled - before.cancelled
+        let unreleased = max(before.unreleased, fact.unreleased)
+        let lost = max(0, owned - fact.confirmed - cancelled - numbers.unsettled - unreleased)
+        let surplus = max(0, before.confirmed - cancelled - owned)
         if lost + surplus > 0 {
             audit.sums.append(
                 Drift(
@@ -266,9 +275,7 @@ final class Auditor {
         for index in audits.indices {
             let id = audits[index].performance
             let cost = audits[index].stored.sold + audits[index].stored.held + Auditor.leastCost
-            if audits[index].stored.unpaid > 0 || audits[index].stored.misplaced > 0 {
-                audits[index].sums += try await namedDrifts(audits[index])
-            }
+            audits[index].sums += try await namedDrifts(audits[index])
             guard left >= cost else { continue }
             left -= cost
             let comparison = SeatComparison(id, engine: engine, store: store)
@@ -282,7 +289,8 @@ final class Auditor {
     }
 
     /// Reservations with which PostgreSQL does not agree with itself, by name.
-    private func namedDrifts(_ audit: SeatAudit) async throws -> [Drift] {
+    func namedDrifts(_ audit: SeatAudit) async throws -> [Drift] {
+        guard audit.stored.unpaid > 0 || audit.stored.misplaced > 0 else { return [] }
         let id = audit.performance
         let mispaid = try await store.mispaidReservations(of: id, limit: DriftList.limit)
         let misplaced = try await store.misplacedReservations(of: id, limit: DriftList.limit)
@@ -318,9 +326,9 @@ final class Auditor {
             let after = try await store.auditPerformances(pending)
             for (first, last) in zip(before, after) {
                 guard let live = live[first.performance] else { continue }
-                // What PostgreSQL did meanwhile makes no drift, unless it is there at the last look too.
+                // What PostgreSQL did meanwhile makes no drift.
                 if first != last && attempt < 4 { continue }
-                results[first.performance] = Auditor.sums(last, live)
+                results[first.performance] = Auditor.sums(last, live, isMoving: first != last)
             }
             pending = pending.filter { results[$0].map { $0.drift != 0 } ?? true }
         }
@@ -328,7 +336,7 @@ final class Auditor {
     }
 
     /// What the sums of a performance say. While something is in flight the two may differ by it, and are not compared.
-    static func sums(_ stored: PerformanceAudit, _ live: SeatNumbers) -> SeatAudit {
+    static func sums(_ stored: PerformanceAudit, _ live: SeatNumbers, isMoving: Bool) -> SeatAudit {
         let counted = live.counted
         var audit = SeatAudit(performance: stored.performance, live: live, counted: counted, stored: stored)
         audit.sums = tally(live, counted, of: stored.performance)
@@ -340,7 +348,7 @@ final class Auditor {
                     database: "\(stored.seats) seats", amount: abs(all - stored.seats)))
         }
         let apart = abs(counted.held - stored.held) + abs(counted.sold - stored.sold)
-        if audit.inFlight == 0, apart > 0 {
+        if audit.inFlight == 0, !isMoving, apart > 0 {
             audit.sums.append(
                 Drift(
                     kind: .seatSum, performance: stored.performance,

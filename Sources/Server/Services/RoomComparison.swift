@@ -15,7 +15,9 @@ struct RoomAudit {
 final class RoomComparison {
     private let room: RoomID
     private let engine: Engine
+    /// What is wrong.
     private(set) var drifts: [Drift] = []
+    /// Clients that were looked at.
     private(set) var compared: Int64 = 0
 
     init(_ room: RoomID, engine: Engine) {
@@ -26,12 +28,12 @@ final class RoomComparison {
     /// Looks at all of it; nil when Redis doesn't know the room.
     func run() async throws -> RoomAudit? {
         guard let numbers = try await engine.auditNumbers(of: room) else { return nil }
+        compared = numbers.members + numbers.active
         try await checkCapacity(numbers)
         checkCounts(numbers)
         var number: Int64? = numbers.head + 1
         while let from = number {
             let page = try await engine.auditLine(of: room, from: from)
-            compared += Int64(Engine.auditPage)
             add(page.wrong)
             number = page.next
         }
@@ -39,7 +41,6 @@ final class RoomComparison {
             var cursor: String? = "0"
             while let from = cursor {
                 let page = try await engine.auditPasses(of: room, what, from: from)
-                compared += Int64(Engine.auditPage)
                 add(page.wrong)
                 cursor = page.next
             }
