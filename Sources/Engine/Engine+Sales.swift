@@ -127,7 +127,7 @@ extension Engine {
         }
     }
 
-    private static func counts(_ reply: RedisReply) -> Counts {
+    static func counts(_ reply: RedisReply) -> Counts {
         var counts = Counts()
         for (name, value) in reply.fields {
             if let counter = Counter(name: name), let value = Int64(value) { counts[counter] = value }

@@ -53,6 +53,15 @@ enum FunctionLibrary {
         case seatsSettled = "dibs_seats_settled"
         case seatsHolds = "dibs_seats_holds"
         case seatsInspect = "dibs_seats_inspect"
+        case auditSale = "dibs_audit_sale"
+        case auditOrders = "dibs_audit_orders"
+        case auditRequeue = "dibs_audit_requeue"
+        case auditSeats = "dibs_audit_seats"
+        case auditHolds = "dibs_audit_holds"
+        case auditRelog = "dibs_audit_relog"
+        case auditRoom = "dibs_audit_room"
+        case auditLine = "dibs_audit_line"
+        case auditPasses = "dibs_audit_passes"
 
         fileprivate var source: [UInt8] {
             switch self {
@@ -105,6 +114,15 @@ enum FunctionLibrary {
             case .seatsSettled: PackageResources.seats_settled_lua
             case .seatsHolds: PackageResources.seats_holds_lua
             case .seatsInspect: PackageResources.seats_inspect_lua
+            case .auditSale: PackageResources.audit_sale_lua
+            case .auditOrders: PackageResources.audit_orders_lua
+            case .auditRequeue: PackageResources.audit_requeue_lua
+            case .auditSeats: PackageResources.audit_seats_lua
+            case .auditHolds: PackageResources.audit_holds_lua
+            case .auditRelog: PackageResources.audit_relog_lua
+            case .auditRoom: PackageResources.audit_room_lua
+            case .auditLine: PackageResources.audit_line_lua
+            case .auditPasses: PackageResources.audit_passes_lua
             }
         }
 

@@ -158,6 +158,7 @@ public final class Application {
             services.orders.startSweeping()
             keeper.start()
             seatKeeper.start()
+            services.auditWatch.start()
         }
         guard stopping == nil else { return }
         services.phase = .serving
@@ -176,6 +177,7 @@ public final class Application {
         await heartbeat.stop()
         keeper.stop()
         seatKeeper.stop()
+        services.auditWatch.stop()
         services.roomDirectory.stop()
         if roles.contains(.committer) {
             await orderCommitter.stop()

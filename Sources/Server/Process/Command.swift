@@ -10,6 +10,7 @@ public enum Command {
         case serve(workers: Int?)
         case migrate
         case checkConfiguration
+        case audit(AuditCommand)
         case help
         case version
         case wrong(String)
@@ -21,6 +22,7 @@ public enum Command {
     /// Exit codes of sysexits.h.
     enum ExitCode {
         static let usage: Int32 = 64
+        static let unavailable: Int32 = 69
         static let configuration: Int32 = 78
     }
 
@@ -33,6 +35,7 @@ public enum Command {
         case "serve": return parseServe(rest)
         case "migrate": return rest.isEmpty ? .migrate : .wrong("migrate takes no arguments")
         case "check-config": return rest.isEmpty ? .checkConfiguration : .wrong("check-config takes no arguments")
+        case "audit": return AuditCommand.parse(rest)
         default: return .wrong("there is no command \(first)")
         }
     }
@@ -81,6 +84,10 @@ public enum Command {
             }
         case .migrate:
             return withConfiguration(environment) { configuration in EventLoop.run { await migrate(configuration) } }
+        case .audit(let command):
+            return withConfiguration(environment) { configuration in
+                EventLoop.run { await command.run(configuration) }
+            }
         case .serve(let workers):
             return withConfiguration(environment) { configuration in
                 var configuration = configuration
@@ -102,7 +109,7 @@ public enum Command {
         }
     }
 
-    private static func report(_ lines: [String]) {
+    static func report(_ lines: [String]) {
         for line in lines { FileHandle.standardError.write(Data((line + "\n").utf8)) }
     }
 
@@ -144,6 +151,9 @@ public enum Command {
 
             dibs serve [--workers N]   serve; N processes on one port
             dibs migrate               bring the database's schema up to date, and end
+            dibs audit [--repair] [--json] [--sale ID] [--performance ID] [--room ID] [--client ID]
+                                       compare Redis with PostgreSQL, and end: with 0 when they agree, 1 when not,
+                                       69 when one of them can't be asked; --repair mends what has one right answer
             dibs check-config          check the environment, and end
             dibs --help | --version
 

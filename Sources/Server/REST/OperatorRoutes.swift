@@ -135,7 +135,25 @@ struct OperatorRoutes {
     }
 
     private func audit(_ context: RequestContext) async throws -> HTTPResponse {
-        let audit = try await services.auditor.audit()
+        var scope = AuditScope()
+        let ids = 1...Int64(1 << 53) - 1
+        scope.sale = try context.query("sale", in: ids).map { SaleID($0) }
+        scope.performance = try context.query("performance", in: ids).map { PerformanceID($0) }
+        if let text = context.query("room") {
+            let room = RoomID(text)
+            guard let room, try await services.store.room(room) != nil else {
+                throw WireError(.notFound, "no such room")
+            }
+            scope.room = room
+        }
+        if let text = context.query("client") {
+            guard let client = ClientID(text) else {
+                throw WireError(.badRequest, "client: 1 to 64 characters of A-Z a-z 0-9 . _ : -")
+            }
+            scope.client = client
+        }
+        let audit = try await services.auditor.audit(
+            scope, limit: scope.isEverything ? Auditor.comparedAtOnce : .max)
         return .result { $0.audit(audit) }
     }
 

@@ -24,6 +24,13 @@ final class Metrics {
     /// Ranks that were pushed, and the time that looking for them and pushing them took.
     var rankPushes: Int64 = 0
     var rankNanoseconds: Int64 = 0
+    /// How far Redis and PostgreSQL are apart, by kind, where this process is the one that audits.
+    var auditDrift: [String: Int64] = [:]
+    /// What the background audit looked at.
+    var auditChecked: [String: Int64] = [:]
+    /// When it had looked at everything last, in milliseconds since 1970, and how long that took; nil before.
+    var auditRoundAt: Int64?
+    var auditRoundSeconds = 0.0
     /// Values that are asked when the metrics are read.
     var gauges: [(name: String, help: String, value: () -> Int64)] = []
 
@@ -53,6 +60,18 @@ final class Metrics {
         text += "dibs_rank_pushes_total \(rankPushes)\n"
         head("dibs_rank_push_microseconds_total", "counter", "Time that finding and pushing them took.")
         text += "dibs_rank_push_microseconds_total \(rankNanoseconds / 1000)\n"
+        head("dibs_audit_drift", "gauge", "What the background audit found wrong, by kind.")
+        for (kind, value) in auditDrift.sorted(by: { $0.key < $1.key }) {
+            text += "dibs_audit_drift{kind=\"\(kind)\"} \(value)\n"
+        }
+        counters(
+            "dibs_audit_checked_total", "what", "What the background audit looked at.", auditChecked.map { ($0, $1) })
+        if let auditRoundAt {
+            head("dibs_audit_last_seconds", "gauge", "Seconds since the background audit had looked at everything.")
+            text += "dibs_audit_last_seconds \(max(0, EventLoop.wallMilliseconds - auditRoundAt) / 1000)\n"
+            head("dibs_audit_round_seconds", "gauge", "How long that took.")
+            text += "dibs_audit_round_seconds \(auditRoundSeconds)\n"
+        }
         for gauge in gauges {
             head(gauge.name, "gauge", gauge.help)
             text += "\(gauge.name) \(gauge.value())\n"

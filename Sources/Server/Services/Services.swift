@@ -26,6 +26,7 @@ final class Services {
     let payments: PaymentService
     let statistics: StatisticsService
     let auditor: Auditor
+    let auditWatch: AuditWatch
     let accounts: AccountService
     let credentials: CredentialsChecker
     /// What `readyz` says, besides whether Redis and PostgreSQL answer.
@@ -85,6 +86,7 @@ final class Services {
         statistics = StatisticsService(engine: engine, store: store, directory: directory, log: log)
         directory.flushCounts = { [weak statistics] in await statistics?.flush() }
         auditor = Auditor(engine: engine, store: store, directory: directory, performances: performances)
+        auditWatch = AuditWatch(auditor: auditor, verification: verification, metrics: metrics, log: log)
         credentials = CredentialsChecker(
             Credentials(
                 adminKey: configuration.adminKey, serviceKey: configuration.serviceKey,

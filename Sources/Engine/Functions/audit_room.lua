@@ -1,0 +1,19 @@
+-- dibs_audit_room: what a room's own numbers say at one instant.
+--
+-- KEYS  as all functions of rooms
+-- Reply {} when it is not known; else { max, version, admitted so far, drawing, head, next, waiting members, length of the
+--       line, numbers after the head that left out of turn, admitted now, passes, owners of passes }
+local function room(keys)
+    local state = redis.call('HMGET', keys[1], 'max', 'version', 'admitted', 'drawing', 'head', 'next', 'origin')
+    if not state[1] then return {} end
+    local head, last, origin = tonumber(state[5] or '0'), tonumber(state[6] or '0'), tonumber(state[7] or '0')
+    local gone = 0
+    if last > head then gone = redis.call('BITCOUNT', keys[4], head - origin, last - origin - 1, 'BIT') end
+    return {
+        state[1], state[2] or '0', state[3] or '0', state[4] or '', decimal(head), decimal(last),
+        redis.call('HLEN', keys[2]), redis.call('LLEN', keys[3]), gone, redis.call('ZCARD', keys[8]),
+        redis.call('HLEN', keys[9]), redis.call('HLEN', keys[15]),
+    }
+end
+
+redis.register_function { function_name = 'dibs_audit_room', callback = room, flags = { 'no-writes' } }
