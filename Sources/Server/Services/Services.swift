@@ -12,6 +12,7 @@ final class Services {
     let engine: Engine
     let store: Store
     let metrics: Metrics
+    let rates: RateLimits
     let verification: Verification
     let directory: SaleDirectory
     let performances: PerformanceDirectory
@@ -52,6 +53,7 @@ final class Services {
                 commitAttempts: configuration.commitAttempts),
             log: log)
         metrics = Metrics()
+        rates = RateLimits(configuration.rates, metrics: metrics)
         verification = Verification(engine: engine, log: log)
         directory = SaleDirectory(engine: engine, store: store, log: log)
         performances = PerformanceDirectory(engine: engine, store: store, log: log)
