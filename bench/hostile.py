@@ -62,9 +62,9 @@ def say(**message):
 class Good:
     """One client. It has at most one question open, and knows when that was asked."""
 
-    def __init__(self, number, address, sale):
+    def __init__(self, number, address, sales):
         self.name = f"good-{number}"
-        self.sale = sale
+        self.sales = sales
         self.number = number
         self.asked = None
         self.count = 0
@@ -110,7 +110,7 @@ class Good:
         if (self.count + self.number) % 2:
             message = say(type="ping", id=self.count)
         else:
-            message = say(type="claim", sale=self.sale, key=f"k{self.count}", id=self.count)
+            message = say(type="claim", sale=self.sales[self.count % len(self.sales)], key=f"k{self.count}", id=self.count)
         self.asked = time.perf_counter()
         self.socket.sendall(message)
 
@@ -128,7 +128,8 @@ class Good:
 
 def good(arguments):
     address = (arguments.host, arguments.port)
-    clients = [Good(number, address, arguments.sale) for number in range(arguments.clients)]
+    sales = [int(sale) for sale in arguments.sales.split(",")]
+    clients = [Good(number, address, sales) for number in range(arguments.clients)]
     selector = selectors.DefaultSelector()
     for client in clients:
         selector.register(client.socket, selectors.EVENT_READ, client)
@@ -443,10 +444,17 @@ def resident(process):
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+def processor(process):
+    """Seconds of a core that a process has used."""
+    with open(f"/proc/{process}/stat") as file:
+        fields = file.read().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def register(host, port):
     now = time.time()
     moment = lambda seconds: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + seconds))
-    body = json.dumps({"name": "x", "quantity": 100_000_000, "perClientLimit": 1000, "opensAt": moment(-60),
+    body = json.dumps({"name": "x", "quantity": 1_000_000, "perClientLimit": 1000, "opensAt": moment(-60),
                        "closesAt": moment(86400)}).encode()
     request = urllib.request.Request(
         f"http://{host}:{port}/api/sales", body,
@@ -458,26 +466,28 @@ def register(host, port):
 def run(arguments):
     program = [sys.executable, os.path.abspath(__file__)]
     where = ["--host", arguments.host, "--port", str(arguments.port)]
-    sale = register(arguments.host, arguments.port)
+    sales = ",".join(str(register(arguments.host, arguments.port)) for _ in range(4))
     os.environ["HOSTILE_SALE"] = str(register(arguments.host, arguments.port))
     clients = subprocess.Popen(
-        program + ["good"] + where + ["--sale", str(sale), "--clients", str(arguments.clients), "--rate",
+        program + ["good"] + where + ["--sales", sales, "--clients", str(arguments.clients), "--rate",
                                       str(arguments.rate)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert clients.stdout.readline() == "ready\n", "the well-behaved clients did not get in"
 
     def window():
+        began, used = time.monotonic(), processor(arguments.pid)
         clients.stdin.write(f"{arguments.seconds}\n")
         clients.stdin.flush()
         line = clients.stdout.readline()
         if not line:
             raise SystemExit("the well-behaved clients have ended: their words are above")
         result = json.loads(line)
-        return percentile(result["times"], 0.5), percentile(result["times"], 0.99)
+        share = (processor(arguments.pid) - used) / (time.monotonic() - began)
+        return percentile(result["times"], 0.5), percentile(result["times"], 0.99), share * 100
 
     kinds = [kind for kind in ATTACKS if not arguments.only or kind.__name__ in arguments.only.split(",")]
-    print("| hostile client | normal p50, p99 | beside it p50, p99 | ratio of p99 | memory |", flush=True)
-    print("| --- | ---: | ---: | ---: | ---: |", flush=True)
+    print("| hostile client | p50, p99 without | p50, p99 beside it | ratio of p99 | core of the server, without and beside it | memory |", flush=True)
+    print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
     worst = 0
     time.sleep(2)
     for index, kind in enumerate(kinds):
@@ -496,11 +506,11 @@ def run(arguments):
             hostile.send_signal(signal.SIGKILL)
             hostile.wait()
             time.sleep(arguments.settle)
-        p50, p99 = (statistics.median(each[part] for each in normal) for part in (0, 1))
-        p50_beside, p99_beside = (statistics.median(each[part] for each in beside) for part in (0, 1))
+        p50, p99, core = (statistics.median(each[part] for each in normal) for part in range(3))
+        p50_beside, p99_beside, core_beside = (statistics.median(each[part] for each in beside) for part in range(3))
         worst = max(worst, p99_beside / p99)
         print(f"| {kind.__name__}: {kind.__doc__} | {p50:.1f}, {p99:.1f} ms | {p50_beside:.1f}, {p99_beside:.1f} ms | "
-              f"{p99_beside / p99:.2f} | {grown / 2**20:+.1f} MB |", flush=True)
+              f"{p99_beside / p99:.2f} | {core:.0f} %, {core_beside:.0f} % | {grown / 2**20:+.1f} MB |", flush=True)
     clients.kill()
     print(f"\nworst ratio: {worst:.2f}")
     return 0 if worst <= arguments.most else 1
@@ -519,9 +529,10 @@ def main():
     parser.add_argument("--settle", type=float, default=1.5, help="seconds after it")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--most", type=float, default=1.5, help="the ratio that is good enough")
-    parser.add_argument("--nice", type=int, default=0, help="of the hostile process: it shares the machine")
+    parser.add_argument(
+        "--nice", type=int, default=19, help="of the hostile process, which would not be on the server's machine")
     parser.add_argument("--only", help="kinds of hostile clients, by comma")
-    parser.add_argument("--sale", type=int)
+    parser.add_argument("--sales")
     parser.add_argument("--kind")
     parser.add_argument("--source", default="127.0.0.2")
     arguments = parser.parse_args()

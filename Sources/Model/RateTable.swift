@@ -7,6 +7,8 @@ public struct RateTable<Key: Hashable & Sendable>: Sendable {
     private var fullAt: [Key: Int64] = [:]
     /// At this size those that are full again are looked for and forgotten.
     private var tidyAt = RateTable.leastTidied
+    /// Not before this, when it is full: to look at all of them takes a while.
+    private var tidyAfter: Int64 = .min
     private let capacity: Int
 
     private static var leastTidied: Int { 1024 }
@@ -27,7 +29,7 @@ public struct RateTable<Key: Hashable & Sendable>: Sendable {
         let next = base + Int64(amount / limit.perSecond * 1e9)
         guard next - now <= Int64(limit.burst / limit.perSecond * 1e9) else { return false }
         if before == nil && fullAt.count >= tidyAt {
-            tidy(now: now)
+            if fullAt.count < capacity || now >= tidyAfter { tidy(now: now) }
             guard fullAt.count < capacity else { return true }
         }
         fullAt[key] = next
@@ -44,6 +46,7 @@ public struct RateTable<Key: Hashable & Sendable>: Sendable {
     public mutating func tidy(now: Int64) {
         guard !fullAt.isEmpty else { return }
         fullAt = fullAt.filter { $0.value > now }
+        tidyAfter = now + 1_000_000_000
         tidyAt = min(capacity, max(RateTable.leastTidied, fullAt.count * 2))
     }
 }

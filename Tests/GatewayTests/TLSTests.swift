@@ -6,32 +6,8 @@ import Testing
 
 @testable import Gateway
 
-/// Certificates of a test's own, in a folder that goes with the object.
-@LoopActor
-final class Certificates {
-    let folder: URL
-    var files: TLSFiles { TLSFiles(certificate: path("cert.pem"), key: path("key.pem")) }
-
-    init(_ name: String) async throws {
-        folder = FileManager.default.temporaryDirectory.appendingPathComponent("dibs-tls-" + UUID().uuidString)
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        try await make(name)
-    }
-
-    deinit { try? FileManager.default.removeItem(at: folder) }
-
-    func path(_ name: String) -> String { folder.appendingPathComponent(name).path }
-
-    /// Puts another certificate in the place of the one that is there, each file at once.
-    func make(_ name: String, algorithm: [String] = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]) async throws {
-        _ = try await Program.run(
-            "/usr/bin/openssl",
-            ["req", "-x509", "-newkey"] + algorithm + [
-                "-nodes", "-days", "2", "-subj", "/CN=\(name)", "-keyout", path("new-key.pem"), "-out",
-                path("new-cert.pem"),
-            ])
-        for file in ["key.pem", "cert.pem"] { rename(path("new-" + file), path(file)) }
-    }
+extension Certificates {
+    fileprivate var files: TLSFiles { TLSFiles(certificate: certificate, key: key) }
 }
 
 /// HTTPS and WSS, by clients that aren't ours: Python's and openssl's.
@@ -141,19 +117,19 @@ struct TLSTests {
             try await program.output.first("a connection") { $0 == "connected" }
             let before = try #require(server.gateway.certificateExpiry)
             // Not a certificate; then one without its key, as in the moment between the writing of the two.
-            let good = try Data(contentsOf: URL(fileURLWithPath: files.certificate))
-            try Data("nonsense".utf8).write(to: URL(fileURLWithPath: files.certificate))
+            let good = try certificates.read(files.certificate)
+            try certificates.write(Data("nonsense".utf8), files.certificate)
             server.gateway.reloadCertificate(always: false)
-            try good.write(to: URL(fileURLWithPath: files.certificate))
-            let key = try Data(contentsOf: URL(fileURLWithPath: files.key))
+            try certificates.write(good, files.certificate)
+            let key = try certificates.read(files.key)
             try await certificates.make("two.example")
-            let newKey = try Data(contentsOf: URL(fileURLWithPath: files.key))
-            try key.write(to: URL(fileURLWithPath: files.key))
+            let newKey = try certificates.read(files.key)
+            try certificates.write(key, files.key)
             server.gateway.reloadCertificate(always: true)
             #expect(server.gateway.certificateExpiry == before)
-            try Data().write(to: URL(fileURLWithPath: certificates.path("broken")))
+            try certificates.write(Data(), certificates.path("broken"))
             try await program.output.first("the old one") { $0 == "saw broken" }
-            try newKey.write(to: URL(fileURLWithPath: files.key))
+            try certificates.write(newKey, files.key)
             server.gateway.reloadCertificate(always: false)
             try await program.output.first("the second one") { $0 == "saw two" }
             // One of another kind: nothing of the one before may be left.

@@ -64,10 +64,8 @@ import Testing
     @Test func staysWithinItsSize() {
         var table = RateTable<Int>(capacity: 3000)
         func take(_ key: Int, at now: Int64) -> Bool { table.take(key, limit, now: now) }
-        for key in 0..<100_000 {
-            #expect(take(key, at: 0))
-            #expect(table.count <= 3000)
-        }
+        let refused = (0..<100_000).filter { !take($0, at: 0) || table.count > 3000 }
+        #expect(refused.isEmpty)
         // Who is in it is limited still.
         for _ in 0..<4 { _ = take(0, at: 0) }
         #expect(!take(0, at: 0))

@@ -47,7 +47,7 @@ extension HTTPConnection {
         guard let wsi, self.exchange == exchange, phase == .handling, let head else { return }
         let keepAlive =
             head.keepAlive && head.framing != .unsaid && !server.isDraining
-            && server.configuration.keepsHTTPConnections
+            && server.configuration.keepsHTTPConnections && !response.endsConnection
         let omitBody = head.request.method == .head || !response.mayHaveBody
         var first = marked(response).encodeHead(version: head.version, keepAlive: keepAlive, date: HTTPDate.now)
         var written = response.body.count

@@ -88,6 +88,8 @@ public struct HTTPResponse: Sendable {
     public var headers: HTTPHeaders
     /// The body. Not sent for HEAD, 204 and 304.
     public var body: [UInt8]
+    /// Whether the connection ends with this answer, whatever the client wants.
+    public var endsConnection = false
 
     /// An answer from its parts.
     public init(status: Int, headers: HTTPHeaders = [:], body: [UInt8] = []) {

@@ -20,8 +20,9 @@ final class Listener {
     private var reserve: Int32
     private let pause = LoopTimer()
 
-    /// Connections accepted in one turn at most, so that a rush doesn't starve those that are connected.
-    private static let acceptsInTurn = 64
+    /// Connections accepted in one turn at most, so that a rush doesn't starve those that are connected: these take less
+    /// than a millisecond.
+    private static let acceptsInTurn = 16
 
     /// Listens. `accepted` gets each new socket, non-blocking, and owns it.
     init(

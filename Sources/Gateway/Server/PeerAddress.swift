@@ -37,6 +37,8 @@ public struct PeerAddress: Hashable, Sendable, CustomStringConvertible {
     /// From its numeric form, which may stand in brackets and have a port, as proxies write it; nil for anything else.
     public init?(_ text: some StringProtocol) {
         var text = text.trimmingSpaces
+        // Beyond it C reads nothing.
+        guard !text.utf8.contains(0) else { return nil }
         if text.hasPrefix("[") {
             guard let close = text.firstIndex(of: "]") else { return nil }
             let behind = text[text.index(after: close)...]

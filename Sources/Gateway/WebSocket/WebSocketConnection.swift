@@ -182,7 +182,7 @@ public final class WebSocketConnection: Peer {
     private func received(_ bytes: UnsafeRawBufferPointer) -> Int32 {
         guard state == .open, let wsi else { return 0 }
         heard()
-        if let rate = server.configuration.receiveRate { charge(bytes.count, rate) }
+        charge(bytes.count)
         if lws_frame_is_binary(wsi) != 0 {
             close(.notText, "only text is spoken here")
             return 0
@@ -208,10 +208,15 @@ public final class WebSocketConnection: Peer {
         return 0
     }
 
+    /// What a piece of a message costs besides its bytes: to hand one over takes as long as to read so many.
+    private static let pieceCost = 256
+
     /// Counts what was read, and pauses when it is more than the rate. A piece of a message costs more than its bytes.
-    private func charge(_ count: Int, _ rate: TokenBucket.Limit) {
-        let now = lastHeard
-        budgetFullAt = max(now * 1000, budgetFullAt) + Int64(Double(count + 32) / rate.perSecond * 1_000_000)
+    private func charge(_ count: Int) {
+        guard let rate = server.configuration.receiveRate else { return }
+        let now = EventLoop.monotonicMilliseconds
+        budgetFullAt =
+            max(now * 1000, budgetFullAt) + Int64(Double(count + Self.pieceCost) / rate.perSecond * 1_000_000)
         let over = budgetFullAt - now * 1000 - Int64(rate.burst / rate.perSecond * 1_000_000)
         // At least 20 ms, so that there is something to read then that is worth it.
         if over > 0 { pauseReceiving(milliseconds: max(20, over / 1000)) }
@@ -220,7 +225,13 @@ public final class WebSocketConnection: Peer {
     private func writable() -> Int32 {
         guard let wsi else { return -1 }
         if state == .closing && isFrameOwed { Turn.atEnd(.flush) { self.sendCloseFrame() } }
-        guard state == .open, let outbox else { return 0 }
+        guard state == .open else { return 0 }
+        guard let outbox else {
+            // The library doesn't tell of a ping from the client, but of a socket that is writable once more after the
+            // pong (lib/roles/ws/ops-ws.c:1321): that is how a flood of them is seen.
+            charge(0)
+            return 0
+        }
         return send(outbox, wsi) ? 0 : -1
     }
 

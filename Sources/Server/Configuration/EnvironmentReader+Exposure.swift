@@ -56,10 +56,10 @@ extension EnvironmentReader {
             if let problem = files.problem { problems.append("\(certificate), \(key): \(problem)") }
             return files
         case (nil, _?):
-            problems.append("\(certificate) must be set when \(key) is")
+            problems.append("\(key) needs \(certificate) as well")
             return nil
         case (_?, nil):
-            problems.append("\(key) must be set when \(certificate) is")
+            problems.append("\(certificate) needs \(key) as well")
             return nil
         }
     }

@@ -112,6 +112,6 @@ final class Frontend: GatewayDelegate {
 
     func refusal(ofFile request: HTTPRequest) -> HTTPResponse? {
         services.rates.mayAsk(request.remoteAddress)
-            ? nil : .failure(WireError(.rateLimited, "too many requests from this address"))
+            ? nil : .tooMany(WireError(.rateLimited, "too many requests from this address"))
     }
 }

@@ -29,7 +29,7 @@ final class API {
         do {
             caller = try admit(request)
         } catch {
-            return .failure(error)
+            return .tooMany(error)
         }
         let route: Route
         let parameters: [String: String]

@@ -13,8 +13,9 @@ struct SessionLimits {
     let messages: TokenBucket.Limit?
     /// Those of clients and addresses.
     let rates: RateLimits
-    /// Messages over the rate that are answered with an error before the connection is closed.
-    let refusedMessages = 300
+    /// Messages over the rate that are answered with an error before the connection is closed. They come one by one,
+    /// with a pause after each: this is some 10 seconds of it.
+    let refusedMessages = 50
     /// Claims of one connection that wait for Redis.
     let claimsInFlight = 256
     /// Sales that one connection watches.
