@@ -1,6 +1,6 @@
 # What there is to do with a checkout of Dibs. Needs Debian 12, make and Swift; everything else is installed on the way.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench bench-quick rush format lint install clean
+.PHONY: help run test bench bench-quick hostile rush format lint install clean
 
 SWIFT_SOURCES := Sources Tests Package.swift
 
@@ -18,6 +18,9 @@ bench: ## measure everything that docs/performance.md reports
 
 bench-quick: ## the same in about a minute, with less certainty
 	@scripts/bench.sh --quick
+
+hostile: ## measure well-behaved clients beside each kind of hostile one; ARGS="--rounds 3"
+	@scripts/hostile.sh $(ARGS)
 
 rush: ## send simulated buyers to the running server; ARGS="--buyers 1000 --quantity 100"
 	@scripts/rush.sh $(ARGS)

@@ -17,7 +17,8 @@ final class RawSocket {
     private var flushed = 0
     private var isReading = true
 
-    static func connect(port: UInt16, receiveBuffer: Int32? = nil) async throws -> RawSocket {
+    static func connect(port: UInt16, receiveBuffer: Int32? = nil, from source: String? = nil) async throws -> RawSocket
+    {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw GatewayError.system("socket") }
         if var size = receiveBuffer {
@@ -25,6 +26,15 @@ final class RawSocket {
         }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
+        if let source {
+            inet_pton(AF_INET, source, &address.sin_addr)
+            let isBound = withUnsafePointer(to: &address) { address in
+                address.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+                }
+            }
+            guard isBound else { throw GatewayError.system("bind") }
+        }
         address.sin_port = port.bigEndian
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
         // Blocking: on loopback it is done when the kernel has queued it.
@@ -246,7 +256,7 @@ struct RawFrame: Sendable {
 }
 
 extension Array where Element == UInt8 {
-    fileprivate func firstRange(of other: [UInt8]) -> Range<Int>? {
+    func firstRange(of other: [UInt8]) -> Range<Int>? {
         guard count >= other.count else { return nil }
         for start in 0...(count - other.count) where self[start] == other[0] {
             if Array(self[start..<start + other.count]) == other { return start..<start + other.count }

@@ -51,8 +51,8 @@ final class TestServer {
     var http: String { "http://127.0.0.1:\(gateway.port)" }
     var ws: String { "ws://127.0.0.1:\(gateway.port)/ws" }
 
-    func raw(receiveBuffer: Int32? = nil) async throws -> RawSocket {
-        try await RawSocket.connect(port: gateway.port, receiveBuffer: receiveBuffer)
+    func raw(receiveBuffer: Int32? = nil, from source: String? = nil) async throws -> RawSocket {
+        try await RawSocket.connect(port: gateway.port, receiveBuffer: receiveBuffer, from: source)
     }
 }
 
@@ -91,6 +91,8 @@ final class Echo: GatewayDelegate {
     let opened = Inbox<HTTPRequest>()
     let closed = Inbox<CloseReason>()
     let asked = Inbox<HTTPRequest>()
+    let texts = Inbox<[UInt8]>()
+    let turnedAway = Inbox<PeerAddress>()
     /// Requests to /wait are answered when this fires.
     let gate = Signal()
     var connections: [WebSocketConnection] = []
@@ -122,7 +124,21 @@ final class Echo: GatewayDelegate {
         opened.add(request)
     }
 
-    func received(_ text: [UInt8], on connection: WebSocketConnection) { onText(connection, text) }
+    func received(_ text: [UInt8], on connection: WebSocketConnection) {
+        texts.add(text)
+        onText(connection, text)
+    }
+
+    func turnedAway(_ address: PeerAddress) { turnedAway.add(address) }
+
+    /// Waits until so many connections are left.
+    func ends(with count: Int, _ server: GatewayServer) async throws {
+        let reached = Signal()
+        let watch = LoopTimer()
+        watch.start(after: 0, every: 5) { if server.connectionCount == count { reached.fire() } }
+        try await reached.wait()
+        watch.stop()
+    }
 
     func closed(_ connection: WebSocketConnection, _ reason: CloseReason) {
         connections.removeAll { $0 === connection }

@@ -1,4 +1,6 @@
 import Foundation
+import Gateway
+import Model
 import Testing
 
 @testable import Server
@@ -47,7 +49,11 @@ private func problems(_ changes: [String: String]) -> [String] {
         ("DIBS_DATABASE_URL", "nonsense='"), ("DIBS_WORKERS", "0"), ("DIBS_WORKERS", "many"),
         ("DIBS_ROLES", "gateway,butler"), ("DIBS_LOG_LEVEL", "loud"), ("DIBS_RATE_LIMIT", "maybe"),
         ("DIBS_WEB_ROOT", "/no/such/folder"), ("DIBS_OUTCOME_LIMIT", "-1"), ("DIBS_COMMIT_BATCH", "99999999"),
-        ("DIBS_DATABASE_TIMEOUT_MS", "1e3"),
+        ("DIBS_DATABASE_TIMEOUT_MS", "1e3"), ("DIBS_CLIENT_ACTION_RATE", "20"), ("DIBS_CLIENT_ACTION_RATE", "0/20"),
+        ("DIBS_CLIENT_ACTION_RATE", "20/0"), ("DIBS_CLIENT_ACTION_RATE", "nan/5"), ("DIBS_CLIENT_ACTION_RATE", "1/2/3"),
+        ("DIBS_ADDRESS_CONNECTIONS", "-1"), ("DIBS_TRUSTED_PROXIES", "proxy.example"),
+        ("DIBS_TRUSTED_PROXIES", "10.0.0.0/33"), ("DIBS_ALLOWED_ORIGINS", "shop.example"),
+        ("DIBS_ALLOWED_ORIGINS", "*,https://shop.example"), ("DIBS_TLS_KEY", "/no/such/file"),
     ])
     func aWrongValueNamesItsVariable(name: String, value: String) {
         let messages = problems([name: value])
@@ -69,6 +75,27 @@ private func problems(_ changes: [String: String]) -> [String] {
         let six = try Configuration(environment: good.merging(["DIBS_LISTEN": "[::1]:0"]) { $1 })
         #expect(six.address == "::1")
         #expect(six.port == 0)
+    }
+
+    @Test func limitsProxiesOriginsAndTLS() throws {
+        func read(_ changes: [String: String]) throws -> Configuration {
+            try Configuration(environment: good.merging(changes) { $1 })
+        }
+        let usual = try read([:])
+        #expect(usual.rates.clientActions == TokenBucket.Limit(perSecond: 20, burst: 200))
+        #expect(usual.maxConnectionsPerAddress == 20000)
+        #expect(usual.trustedProxies.isEmpty && usual.origins == .same && usual.tls == nil)
+        let off = try read(["DIBS_RATE_LIMIT": "off"])
+        #expect(off.rates.clientActions == nil && off.rates.addressConnects == nil)
+        #expect(off.rates.connectionMessages == nil && off.maxConnectionsPerAddress == nil)
+        let some = try read([
+            "DIBS_CLIENT_ACTION_RATE": "0.5/3", "DIBS_CLIENT_MESSAGE_RATE": "off", "DIBS_ADDRESS_CONNECTIONS": "0",
+            "DIBS_TRUSTED_PROXIES": "127.0.0.1, fd00::/8", "DIBS_ALLOWED_ORIGINS": "https://shop.example",
+        ])
+        #expect(some.rates.clientActions == TokenBucket.Limit(perSecond: 0.5, burst: 3))
+        #expect(some.rates.clientMessages == nil && some.maxConnectionsPerAddress == nil)
+        #expect(some.trustedProxies.count == 2 && some.origins == OriginRule(["https://shop.example"]))
+        #expect(problems(["DIBS_TLS_CERTIFICATE": "/no/such", "DIBS_TLS_KEY": "/no/such"]).count == 1)
     }
 
     @Test func keysMustDiffer() {

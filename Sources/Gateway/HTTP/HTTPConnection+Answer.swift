@@ -12,10 +12,18 @@ extension HTTPConnection {
     /// Writes an answer of ours that fits into one piece. False when the connection is broken.
     func writeWhole(_ response: HTTPResponse, keepAlive: Bool) -> Bool {
         guard let wsi else { return false }
-        let bytes = response.encode(
+        let bytes = marked(response).encode(
             version: head?.version ?? .http11, keepAlive: keepAlive, omitBody: head?.request.method == .head,
             date: HTTPDate.now)
         return Scratch.write(wsi, bytes, LWS_WRITE_HTTP)
+    }
+
+    /// With what every answer over TLS says: for a year, don't come without (RFC 6797).
+    private func marked(_ response: HTTPResponse) -> HTTPResponse {
+        guard server.hasTLS else { return response }
+        var response = response
+        response.headers["strict-transport-security"] = "max-age=31536000"
+        return response
     }
 
     /// Answers a request that is not handed on, and ends the connection. To be returned from a callback.
@@ -39,9 +47,9 @@ extension HTTPConnection {
         guard let wsi, self.exchange == exchange, phase == .handling, let head else { return }
         let keepAlive =
             head.keepAlive && head.framing != .unsaid && !server.isDraining
-            && server.configuration.keepsHTTPConnections
+            && server.configuration.keepsHTTPConnections && !response.endsConnection
         let omitBody = head.request.method == .head || !response.mayHaveBody
-        var first = response.encodeHead(version: head.version, keepAlive: keepAlive, date: HTTPDate.now)
+        var first = marked(response).encodeHead(version: head.version, keepAlive: keepAlive, date: HTTPDate.now)
         var written = response.body.count
         if !omitBody {
             written = min(response.body.count, HTTPConnection.pieceBytes)
@@ -64,6 +72,11 @@ extension HTTPConnection {
         guard let wsi, phase == .writing, let body = outgoing?.body, var written = outgoing?.written else { return }
         var writtenNow = 0
         while written < body.count {
+            // A record of TLS that the socket took in part: the rest of it goes first.
+            guard lws_partial_buffered(wsi) == 0 else {
+                outgoing?.written = written
+                return awaitLibrary(wsi)
+            }
             guard writtenNow < HTTPConnection.writtenAtOnce, lws_send_pipe_choked(wsi) == 0 else {
                 outgoing?.written = written
                 if writtenNow > 0 { enter(.writing, seconds: server.configuration.writeTimeoutSeconds) }
@@ -76,12 +89,14 @@ extension HTTPConnection {
         }
         outgoing?.written = written
         // Not to be expected, but for a lack of kernel memory; then the library has to be let look.
-        guard lws_partial_buffered(wsi) == 0 else {
-            lws_rx_flow_control(wsi, 1)
-            lws_callback_on_writable(wsi)
-            return
-        }
+        guard lws_partial_buffered(wsi) == 0 else { return awaitLibrary(wsi) }
         completed()
+    }
+
+    /// Lets the library send what it holds back; it tells when that is done.
+    private func awaitLibrary(_ wsi: OpaquePointer) {
+        lws_rx_flow_control(wsi, 1)
+        lws_callback_on_writable(wsi)
     }
 
     /// Watches a duplicate of the socket: the library watches the socket itself.
@@ -96,11 +111,11 @@ extension HTTPConnection {
 
     /// The library sees the socket writable, which matters after a partial write only.
     func writable() -> Int32 {
-        guard let wsi, phase == .writing, let outgoing, outgoing.written == outgoing.body.count,
-            lws_partial_buffered(wsi) == 0
-        else { return 0 }
+        guard let wsi, phase == .writing, let outgoing, lws_partial_buffered(wsi) == 0 else { return 0 }
+        let isDone = outgoing.written == outgoing.body.count
+        if !isDone { lws_rx_flow_control(wsi, 0) }
         // Not from within the callback: it may close the connection.
-        Turn.atEnd(.flush) { self.completed() }
+        Turn.atEnd(.flush) { if isDone { self.completed() } else { self.goOn() } }
         return 0
     }
 

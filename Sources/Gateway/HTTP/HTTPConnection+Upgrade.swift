@@ -17,7 +17,7 @@ extension HTTPConnection {
         exchange += 1
         let head: RequestHead
         do {
-            head = try RequestHead.read(wsi, from: address, extraHeaders: server.configuration.extraHeaders)
+            head = try RequestHead.read(wsi, from: address, server.configuration)
         } catch {
             return refuse(.error(error.error), status: error.status, moreComes: false)
         }
@@ -34,6 +34,8 @@ extension HTTPConnection {
         guard head.request.path == server.configuration.webSocketPath else {
             return .error(WireError(.notFound, "there is no WebSocket at this path"))
         }
+        guard server.configuration.origins.allows(origin: head.request.origin, host: head.request.headers["host"])
+        else { return .error(WireError(.forbidden, "pages of this origin may not connect here")) }
         guard head.request.method == .get, head.framing == .none else { return bad("a WebSocket begins with GET") }
         // What follows is what the library checks too late for an answer (lib/roles/ws/server-ws.c).
         guard lws_hdr_total_length(wsi, WSI_TOKEN_HOST) > 0 else { return bad("the header Host is missing") }
@@ -57,7 +59,20 @@ extension HTTPConnection {
             }
         }
         if server.isDraining { return .error(WireError(.unavailable, "the server is going away")) }
-        return nil
+        return countsAsItsClient(head.request.remoteAddress)
+            ? nil : .error(WireError(.rateLimited, "too many connections of this address"))
+    }
+
+    /// Behind a trusted proxy, counts the WebSocket among its client's; false when those are too many.
+    private func countsAsItsClient(_ client: PeerAddress) -> Bool {
+        guard client != counted else { return true }
+        guard server.gate.enter(client) else {
+            server.delegate.turnedAway(client)
+            return false
+        }
+        if let counted { server.gate.leave(counted) }
+        counted = client
+        return true
     }
 
     /// It is a WebSocket now.
@@ -66,7 +81,8 @@ extension HTTPConnection {
         self.wsi = nil
         head = nil
         phase = .closing
-        let socket = WebSocketConnection(server: server, wsi: wsi, address: address)
+        let socket = WebSocketConnection(server: server, wsi: wsi, address: counted ?? address)
+        counted = nil
         PeerTable.replace(self, with: socket)
         server.upgraded(self, to: socket)
         return socket.open(request)

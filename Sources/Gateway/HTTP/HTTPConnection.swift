@@ -29,8 +29,11 @@ final class HTTPConnection: Peer {
     }
 
     let server: GatewayServer
+    /// The other end of the connection, which may be a proxy's.
     let address: PeerAddress
-    var phase = Phase.primed
+    /// The address among whose connections it is counted; nil once it is a WebSocket, which is counted in its place.
+    var counted: PeerAddress?
+    var phase: Phase
     /// When the phase ends by force, on the loop's clock.
     var deadline: Int64
     /// Counts requests, so that an answer that comes late finds that its own is over.
@@ -55,6 +58,8 @@ final class HTTPConnection: Peer {
     init(server: GatewayServer, address: PeerAddress) {
         self.server = server
         self.address = address
+        counted = address
+        phase = server.hasTLS ? .waiting : .primed
         deadline = EventLoop.monotonicMilliseconds + Int64(server.configuration.headerTimeoutSeconds) * 1000
         super.init()
     }
@@ -95,7 +100,7 @@ final class HTTPConnection: Peer {
         exchange += 1
         let head: RequestHead
         do {
-            head = try RequestHead.read(wsi, from: address, extraHeaders: server.configuration.extraHeaders)
+            head = try RequestHead.read(wsi, from: address, server.configuration)
         } catch {
             return refuse(.error(error.error), status: error.status, moreComes: !isPipelined)
         }
@@ -213,6 +218,6 @@ final class HTTPConnection: Peer {
         exchange += 1
         (head, outgoing, writability) = (nil, nil, nil)
         PeerTable.remove(self)
-        server.left(self)
+        server.left(self, countedAs: counted)
     }
 }

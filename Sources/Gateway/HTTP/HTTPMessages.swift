@@ -54,7 +54,7 @@ public struct HTTPRequest: Sendable {
     public let headers: HTTPHeaders
     /// The body; empty when there is none.
     public internal(set) var body: [UInt8] = []
-    /// Who asks.
+    /// Who asks: the other end of the connection, or whom a trusted proxy names.
     public let remoteAddress: PeerAddress
 
     /// A query parameter's first value.
@@ -74,8 +74,10 @@ public struct HTTPRequest: Sendable {
     public var forwardedFor: String? { headers["x-forwarded-for"] }
     /// The header `if-none-match`.
     public var ifNoneMatch: String? { headers["if-none-match"] }
-    /// Whether it comes from this machine.
-    public var isLoopback: Bool { remoteAddress.isLoopback }
+    /// Whether it comes from this machine. What has come through a proxy does not, whether or not the proxy is trusted.
+    public var isLoopback: Bool {
+        remoteAddress.isLoopback && forwardedFor == nil && headers["forwarded"] == nil && headers["x-real-ip"] == nil
+    }
 }
 
 /// An answer.
@@ -86,6 +88,8 @@ public struct HTTPResponse: Sendable {
     public var headers: HTTPHeaders
     /// The body. Not sent for HEAD, 204 and 304.
     public var body: [UInt8]
+    /// Whether the connection ends with this answer, whatever the client wants.
+    public var endsConnection = false
 
     /// An answer from its parts.
     public init(status: Int, headers: HTTPHeaders = [:], body: [UInt8] = []) {

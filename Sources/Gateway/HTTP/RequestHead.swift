@@ -35,10 +35,10 @@ struct RequestHead {
     /// Reads what the library has parsed.
     @LoopActor
     static func read(
-        _ wsi: OpaquePointer, from address: PeerAddress, extraHeaders: [String]
+        _ wsi: OpaquePointer, from address: PeerAddress, _ configuration: GatewayConfiguration
     ) throws(Unreadable) -> RequestHead {
         let (method, path) = try methodAndPath(wsi)
-        let headers = headers(wsi, extraHeaders)
+        let headers = headers(wsi, configuration.extraHeaders)
         let version = try version(wsi)
         if version == .http11 && lws_hdr_total_length(wsi, WSI_TOKEN_HOST) == 0 {
             throw .bad("HTTP/1.1 wants the header Host")
@@ -47,9 +47,11 @@ struct RequestHead {
         let connection = HeaderTable.value(wsi, WSI_TOKEN_CONNECTION)?.lowercased()
         let options = connection?.split(separator: ",").map { $0.trimmingSpaces } ?? []
         let keepAlive = (version == .http11 || connection == "keep-alive") && !options.contains("close")
+        let client = Forwarding.client(
+            of: address, forwardedFor: headers["x-forwarded-for"], trusted: configuration.trustedProxies)
         return RequestHead(
             request: HTTPRequest(
-                method: method, path: path, query: try query(wsi), headers: headers, remoteAddress: address),
+                method: method, path: path, query: try query(wsi), headers: headers, remoteAddress: client),
             version: version, keepAlive: keepAlive, framing: try framing(wsi, method),
             expectsContinue: HeaderTable.value(wsi, WSI_TOKEN_HTTP_EXPECT)?.lowercased() == "100-continue")
     }

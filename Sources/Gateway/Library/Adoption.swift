@@ -16,13 +16,18 @@ enum Adoption {
     private static let primer: StaticString = "GET / HTTP/1.1\r\n\r\n"
 
     /// Hands `descriptor` over; the library closes it from now on, whatever happens.
-    static func adopt(_ descriptor: Int32, as peer: Peer, vhost: OpaquePointer) -> Bool {
+    ///
+    /// With TLS there is no primer: it would wait for the end of the handshake, and while something waits the library
+    /// doesn't let the loop sleep (`lws_service_adjust_timeout`, lib/core-net/service.c).
+    static func adopt(_ descriptor: Int32, as peer: Peer, vhost: OpaquePointer, isPrimed: Bool) -> Bool {
         PeerTable.insert(peer)
         current = peer
         defer { current = nil }
-        let wsi = lws_adopt_socket_vhost_readbuf(
-            vhost, descriptor, UnsafeRawPointer(primer.utf8Start).assumingMemoryBound(to: CChar.self),
-            primer.utf8CodeUnitCount)
+        let wsi =
+            isPrimed
+            ? lws_adopt_socket_vhost_readbuf(
+                vhost, descriptor, UnsafeRawPointer(primer.utf8Start).assumingMemoryBound(to: CChar.self),
+                primer.utf8CodeUnitCount) : lws_adopt_socket_vhost(vhost, descriptor)
         guard wsi != nil else {
             PeerTable.remove(peer)
             return false

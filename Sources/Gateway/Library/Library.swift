@@ -16,17 +16,26 @@ final class Library {
     /// What an established WebSocket reads at once. Also the size of its receive buffer, so of an idle connection.
     static let receiveBytes = 512
 
-    private static var contexts: [UInt32: Library] = [:]
+    /// What a server may want of its context.
+    private struct Kind: Hashable {
+        let headerSeconds: UInt32
+        let tls: TLSFiles?
+    }
+
+    private static var contexts: [Kind: Library] = [:]
 
     let context: OpaquePointer
     let serverVhost: OpaquePointer
     let clientVhost: OpaquePointer
+    /// The certificate that accepted connections show; nil without TLS.
+    let identity: TLSIdentity?
 
     /// The context whose connections have `headerSeconds` from a request's first byte to the end of its headers.
-    static func shared(headerSeconds: UInt32) throws -> Library {
-        if let library = contexts[headerSeconds] { return library }
-        let library = try Library(headerSeconds: headerSeconds)
-        contexts[headerSeconds] = library
+    static func shared(headerSeconds: UInt32, tls: TLSFiles? = nil) throws -> Library {
+        let kind = Kind(headerSeconds: headerSeconds, tls: tls)
+        if let library = contexts[kind] { return library }
+        let library = try Library(headerSeconds: headerSeconds, tls: tls)
+        contexts[kind] = library
         return library
     }
 
@@ -36,8 +45,10 @@ final class Library {
         return try shared(headerSeconds: 10)
     }
 
-    private init(headerSeconds: UInt32) throws {
+    private init(headerSeconds: UInt32, tls: TLSFiles?) throws {
         routeLog()
+        let identity = try tls.map { try TLSIdentity($0) }
+        self.identity = identity
         var loops: [UnsafeMutableRawPointer?] = [UnsafeMutableRawPointer(EventLoop.handle)]
         let policy = noValidityChecks
         let context = loops.withUnsafeMutableBufferPointer { loops in
@@ -47,6 +58,7 @@ final class Library {
                 UInt64(LWS_SERVER_OPTION_LIBUV) | UInt64(LWS_SERVER_OPTION_EXPLICIT_VHOSTS)
                 | UInt64(LWS_SERVER_OPTION_SKIP_SERVER_CANONICAL_NAME) | UInt64(LWS_SERVER_OPTION_VALIDATE_UTF8)
                 | UInt64(LWS_SERVER_OPTION_JUST_USE_RAW_ORIGIN)
+            if identity != nil { info.options |= UInt64(LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT) }
             info.foreign_loops = loops.baseAddress
             // -1: stay who we are. 0 would drop to root's ids.
             info.gid = -1
@@ -60,12 +72,14 @@ final class Library {
         }
         guard let context else { throw GatewayError.library("lws_create_context") }
         self.context = context
-        serverVhost = try Library.makeVhost(context, "server", headerSeconds: headerSeconds)
+        serverVhost = try TLSIdentity.installing(identity) {
+            try Library.makeVhost(context, "server", headerSeconds: headerSeconds, hasTLS: identity != nil)
+        }
         clientVhost = try Library.makeVhost(context, "client", headerSeconds: headerSeconds)
     }
 
     private static func makeVhost(
-        _ context: OpaquePointer, _ name: StaticString, headerSeconds: UInt32
+        _ context: OpaquePointer, _ name: StaticString, headerSeconds: UInt32, hasTLS: Bool = false
     ) throws -> OpaquePointer {
         let isServer = "\(name)" == "server"
         var info = lws_context_creation_info()
@@ -84,6 +98,11 @@ final class Library {
         if isServer {
             info.options = UInt64(LWS_SERVER_OPTION_FALLBACK_TO_APPLY_LISTEN_ACCEPT_CONFIG)
             info.headers = UnsafePointer(unsendableHeader)
+            if hasTLS {
+                // Without files: `TLSIdentity` gives the certificate, and another one later.
+                info.options |=
+                    UInt64(LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT) | UInt64(LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX)
+            }
         }
         guard let vhost = lws_create_vhost(context, &info) else { throw GatewayError.library("lws_create_vhost") }
         return vhost

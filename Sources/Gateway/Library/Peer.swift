@@ -115,6 +115,11 @@ func connectionEvent(
     _ wsi: OpaquePointer?, _ reason: lws_callback_reasons, _ user: UnsafeMutableRawPointer?,
     _ bytes: UnsafeMutableRawPointer?, _ count: Int
 ) -> Int32 {
+    if reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS {
+        // Proof: used only during this call, on the loop's thread. `user` is the SSL_CTX of the vhost that is being made.
+        nonisolated(unsafe) let context = user
+        return LoopActor.assumeIsolated { TLSIdentity.install(OpaquePointer(context)) }
+    }
     guard reason.isOfConnection else { return 0 }
     // Proof: used only below, on the loop's thread, which assumeIsolated checks, and during this call.
     nonisolated(unsafe) let (wsi, user, bytes) = (wsi, user, bytes)

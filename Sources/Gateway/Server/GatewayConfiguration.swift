@@ -1,6 +1,17 @@
 import Glibc
 import Model
 
+/// Where a certificate and its key are, both in PEM.
+public struct TLSFiles: Hashable, Sendable {
+    /// The certificate, followed by those that lead to a known authority.
+    public let certificate: String
+    /// Its private key.
+    public let key: String
+
+    /// Files at these paths.
+    public init(certificate: String, key: String) { (self.certificate, self.key) = (certificate, key) }
+}
+
 /// How a ``GatewayServer`` listens, and what it lets a client use up.
 public struct GatewayConfiguration: Sendable {
     /// The numeric address to listen on, IPv4 or IPv6; `::` listens on both.
@@ -20,8 +31,20 @@ public struct GatewayConfiguration: Sendable {
     public var maxBodyBytes = 65536
     /// The largest text message; more closes the connection with 1009.
     public var maxMessageBytes = 16384
+    /// What is read of one WebSocket, in bytes; more waits at the client. Nil: as much as comes.
+    public var receiveRate: TokenBucket.Limit?
     /// Open connections of all kinds; one more is answered by 503.
     public var maxConnections = GatewayConfiguration.defaultMaxConnections
+    /// Open connections of one address; one more is cut. Nil: as many as it likes.
+    public var maxConnectionsPerAddress: Int?
+    /// New connections of one address; those beyond are cut. Nil: as many as it likes.
+    public var connectionRate: TokenBucket.Limit?
+    /// Proxies whose `X-Forwarded-For` is believed.
+    public var trustedProxies: [AddressRange] = []
+    /// Whose pages may use the WebSocket and REST.
+    public var origins = OriginRule.same
+    /// The certificate and key of TLS; nil for none.
+    public var tls: TLSFiles?
     /// From a connection's or a request's first byte to the end of its headers. Whole seconds.
     public var headerTimeoutSeconds = 10
     /// For the whole of a body.

@@ -14,6 +14,20 @@ public protocol GatewayDelegate: AnyObject, Sendable {
 
     /// A WebSocket has ended: called once for each one that was opened, whichever way it ended.
     func closed(_ connection: WebSocketConnection, _ reason: CloseReason)
+
+    /// A connection was cut, or a WebSocket refused, because its address has too many or makes them too fast.
+    func turnedAway(_ address: PeerAddress)
+
+    /// Why somebody doesn't get a static file; nil when nothing is against it.
+    func refusal(ofFile request: HTTPRequest) -> HTTPResponse?
+}
+
+extension GatewayDelegate {
+    /// Nothing, unless the delegate wants to know.
+    public func turnedAway(_ address: PeerAddress) {}
+
+    /// Nothing, unless the delegate knows something.
+    public func refusal(ofFile request: HTTPRequest) -> HTTPResponse? { nil }
 }
 
 /// How a WebSocket ended.

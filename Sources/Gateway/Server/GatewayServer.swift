@@ -19,6 +19,7 @@ public final class GatewayServer {
     private let sweeper: Sweeper
     private var listener: Listener?
     private let files: StaticFiles?
+    let gate: ConnectionGate
     private(set) var isDraining = false
     private var whenEmpty: CheckedContinuation<Void, Never>?
 
@@ -29,7 +30,9 @@ public final class GatewayServer {
         self.delegate = delegate
         self.log = log
         LibraryLog.use(log)
-        library = try Library.shared(headerSeconds: UInt32(max(1, configuration.headerTimeoutSeconds)))
+        library = try Library.shared(
+            headerSeconds: UInt32(max(1, configuration.headerTimeoutSeconds)), tls: configuration.tls)
+        gate = ConnectionGate(configuration)
         sweeper = Sweeper(period: configuration.sweepMilliseconds)
         files = configuration.webRoot.map { StaticFiles(root: $0) }
         let arrivals = Arrivals()
@@ -39,6 +42,16 @@ public final class GatewayServer {
         arrivals.server = self
         sweeper.start()
     }
+
+    /// Whether connections are encrypted.
+    var hasTLS: Bool { library.identity != nil }
+
+    /// When the certificate in use ends, in seconds since 1970; nil without TLS.
+    public var certificateExpiry: Int64? { library.identity?.expiresAt }
+
+    /// Reads the certificate and its key anew. Connections that are open keep what they have; those to come get the new
+    /// one. Nothing changes when it can't be used, or, unless `always`, when the files are as they were.
+    public func reloadCertificate(always: Bool) { library.identity?.reload(always: always, log) }
 
     /// Open connections, WebSockets and others.
     public var connectionCount: Int { sweeper.count }
@@ -63,6 +76,7 @@ public final class GatewayServer {
         for peer in sweeper.all { peer.kill(hard: true) }
         await empty(until: EventLoop.monotonicMilliseconds + 1000)
         sweeper.stop()
+        gate.stop()
     }
 
     private static let drainBatch = 500
@@ -84,16 +98,27 @@ public final class GatewayServer {
 
     /// A connection was accepted.
     private func arrived(_ socket: Int32, _ address: PeerAddress) {
-        guard sweeper.count < configuration.maxConnections else { return Turnaway.turnAway(socket) }
+        guard gate.enter(address) else {
+            delegate.turnedAway(address)
+            return Turnaway.cut(socket)
+        }
+        guard sweeper.count < configuration.maxConnections else {
+            gate.leave(address)
+            // Words in the clear are none to who speaks TLS.
+            return hasTLS ? Turnaway.cut(socket) : Turnaway.turnAway(socket)
+        }
         let connection = HTTPConnection(server: self, address: address)
         sweeper.add(connection)
         // On failure the library has closed the socket.
-        guard Adoption.adopt(socket, as: connection, vhost: library.serverVhost) else { return left(connection) }
+        guard Adoption.adopt(socket, as: connection, vhost: library.serverVhost, isPrimed: !hasTLS) else {
+            return left(connection, countedAs: address)
+        }
     }
 
     /// A connection has ended.
-    func left(_ peer: Peer) {
+    func left(_ peer: Peer, countedAs address: PeerAddress?) {
         sweeper.remove(peer)
+        if let address { gate.leave(address) }
         if sweeper.count == 0 { wakeDrain() }
     }
 
@@ -101,11 +126,18 @@ public final class GatewayServer {
 
     /// The answer to a request: a file's, or the delegate's.
     func answer(_ request: HTTPRequest) async -> HTTPResponse {
-        if let files, request.method == .get || request.method == .head, !isDynamic(request.path),
-            let response = await files.respond(to: request)
-        {
-            return response
+        if let answer = CrossOrigin.preflight(request, configuration.origins) { return answer }
+        var response = await fileOrMeaning(request)
+        CrossOrigin.mark(&response, for: request, configuration.origins)
+        return response
+    }
+
+    private func fileOrMeaning(_ request: HTTPRequest) async -> HTTPResponse {
+        guard let files, request.method == .get || request.method == .head, !isDynamic(request.path) else {
+            return await delegate.respond(to: request)
         }
+        if let refusal = delegate.refusal(ofFile: request) { return refusal }
+        if let response = await files.respond(to: request) { return response }
         return await delegate.respond(to: request)
     }
 

@@ -32,6 +32,52 @@ public struct PeerAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    private init(high: UInt64, low: UInt64, isIPv6: Bool) { (self.high, self.low, self.isIPv6) = (high, low, isIPv6) }
+
+    /// From its numeric form, which may stand in brackets and have a port, as proxies write it; nil for anything else.
+    public init?(_ text: some StringProtocol) {
+        var text = text.trimmingSpaces
+        // Beyond it C reads nothing.
+        guard !text.utf8.contains(0) else { return nil }
+        if text.hasPrefix("[") {
+            guard let close = text.firstIndex(of: "]") else { return nil }
+            let behind = text[text.index(after: close)...]
+            guard behind.isEmpty || behind.hasPrefix(":") && UInt16(behind.dropFirst()) != nil else { return nil }
+            text = String(text[text.index(after: text.startIndex)..<close])
+        } else if let colon = text.firstIndex(of: ":"), colon == text.lastIndex(of: ":") {
+            guard UInt16(text[text.index(after: colon)...]) != nil else { return nil }
+            text = String(text[..<colon])
+        }
+        var storage = sockaddr_storage()
+        let parsed = withUnsafeMutablePointer(to: &storage) { storage in
+            let isFour = storage.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { address in
+                address.pointee.sin_family = sa_family_t(AF_INET)
+                return inet_pton(AF_INET, text, &address.pointee.sin_addr) == 1
+            }
+            if isFour { return true }
+            return storage.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) { address in
+                address.pointee.sin6_family = sa_family_t(AF_INET6)
+                return inet_pton(AF_INET6, text, &address.pointee.sin6_addr) == 1
+            }
+        }
+        guard parsed else { return nil }
+        self.init(&storage)
+    }
+
+    /// Whom limits take for one: an IPv4 address, or the network of 64 bits that a customer of IPv6 gets at least.
+    public var subscriber: PeerAddress { isIPv6 ? PeerAddress(high: high, low: 0, isIPv6: true) : self }
+
+    /// Whether the first `bits` are the same, and the family is.
+    fileprivate func matches(_ other: PeerAddress, bits: Int) -> Bool {
+        guard isIPv6 == other.isIPv6 else { return false }
+        if !isIPv6 { return bits == 0 || (low ^ other.low) >> UInt64(32 - bits) == 0 }
+        let first = min(bits, 64)
+        guard first == 0 || (high ^ other.high) >> UInt64(64 - first) == 0 else { return false }
+        return bits <= 64 || (low ^ other.low) >> UInt64(128 - bits) == 0
+    }
+
+    fileprivate var width: Int { isIPv6 ? 128 : 32 }
+
     /// Whether it is this machine.
     public var isLoopback: Bool { isIPv6 ? high == 0 && low == 1 : low >> 24 == 127 }
 
@@ -47,4 +93,22 @@ public struct PeerAddress: Hashable, Sendable, CustomStringConvertible {
         }
         return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
+}
+
+/// A network: an address and how many of its bits count.
+public struct AddressRange: Hashable, Sendable {
+    private let address: PeerAddress
+    private let bits: Int
+
+    /// From `10.0.0.0/8`, or one address; nil for anything else.
+    public init?(_ text: String) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count <= 2, let address = PeerAddress(parts[0]) else { return nil }
+        let bits = parts.count == 2 ? Int(parts[1]) : address.width
+        guard let bits, (0...address.width).contains(bits) else { return nil }
+        (self.address, self.bits) = (address, bits)
+    }
+
+    /// Whether an address lies in it.
+    public func contains(_ other: PeerAddress) -> Bool { address.matches(other, bits: bits) }
 }

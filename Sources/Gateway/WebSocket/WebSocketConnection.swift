@@ -21,13 +21,15 @@ public final class WebSocketConnection: Peer {
         case closed
     }
 
-    /// The address at the other end.
+    /// The client's address: at the other end, or behind a trusted proxy.
     public nonisolated let remoteAddress: PeerAddress
     /// Anything that whoever uses the gateway wants to find again.
     public var context: AnyObject?
 
     let server: GatewayServer
     private(set) var state = State.open
+    /// Whether nothing is read for a while.
+    private var isPaused = false
     /// Whether a close frame is still to be sent.
     private var isFrameOwed = false
     private var outbox: Box?
@@ -35,6 +37,8 @@ public final class WebSocketConnection: Peer {
     private var partial: [UInt8] = []
     /// When something was last heard, on the loop's clock.
     private var lastHeard = EventLoop.monotonicMilliseconds
+    /// When as much may be read at once as ever, in microseconds of the loop's clock; ``GatewayConfiguration/receiveRate``.
+    private var budgetFullAt: Int64 = 0
     /// When the silence after a ping, or the wait for a close frame's answer, is over; 0 when there is none.
     private var deadline: Int64 = 0
     /// Why it ends, once that is known.
@@ -130,6 +134,21 @@ public final class WebSocketConnection: Peer {
         lws_rx_flow_control(wsi, receiving ? 1 : 0)
     }
 
+    /// Reads nothing of the client for a while. What it sends meanwhile waits in its own system.
+    public func pauseReceiving(milliseconds: Int64) {
+        guard state == .open, !isPaused else { return }
+        isPaused = true
+        setReceiving(false)
+        // The timer holds itself, so that connections that are never paused have no place for one.
+        let timer = LoopTimer()
+        timer.start(after: milliseconds) { [weak self] in
+            timer.stop()
+            guard let self, self.isPaused else { return }
+            self.isPaused = false
+            self.setReceiving(true)
+        }
+    }
+
     // MARK: Events of the library
 
     override func handle(_ reason: lws_callback_reasons, _ bytes: UnsafeMutableRawPointer?, _ count: Int) -> Int32 {
@@ -163,6 +182,7 @@ public final class WebSocketConnection: Peer {
     private func received(_ bytes: UnsafeRawBufferPointer) -> Int32 {
         guard state == .open, let wsi else { return 0 }
         heard()
+        charge(bytes.count)
         if lws_frame_is_binary(wsi) != 0 {
             close(.notText, "only text is spoken here")
             return 0
@@ -188,10 +208,30 @@ public final class WebSocketConnection: Peer {
         return 0
     }
 
+    /// What a piece of a message costs besides its bytes: to hand one over takes as long as to read so many.
+    private static let pieceCost = 256
+
+    /// Counts what was read, and pauses when it is more than the rate. A piece of a message costs more than its bytes.
+    private func charge(_ count: Int) {
+        guard let rate = server.configuration.receiveRate else { return }
+        let now = EventLoop.monotonicMilliseconds
+        budgetFullAt =
+            max(now * 1000, budgetFullAt) + Int64(Double(count + Self.pieceCost) / rate.perSecond * 1_000_000)
+        let over = budgetFullAt - now * 1000 - Int64(rate.burst / rate.perSecond * 1_000_000)
+        // At least 20 ms, so that there is something to read then that is worth it.
+        if over > 0 { pauseReceiving(milliseconds: max(20, over / 1000)) }
+    }
+
     private func writable() -> Int32 {
         guard let wsi else { return -1 }
         if state == .closing && isFrameOwed { Turn.atEnd(.flush) { self.sendCloseFrame() } }
-        guard state == .open, let outbox else { return 0 }
+        guard state == .open else { return 0 }
+        guard let outbox else {
+            // The library doesn't tell of a ping from the client, but of a socket that is writable once more after the
+            // pong (lib/roles/ws/ops-ws.c:1321): that is how a flood of them is seen.
+            charge(0)
+            return 0
+        }
         return send(outbox, wsi) ? 0 : -1
     }
 
@@ -246,7 +286,9 @@ public final class WebSocketConnection: Peer {
     }
 
     private func beginClosing(_ reason: CloseReason) {
-        state = .closing
+        // The library has to see how the client answers.
+        if isPaused { setReceiving(true) }
+        (state, isPaused) = (.closing, false)
         isFrameOwed = reason.origin == .local
         self.reason = Ending(reason)
         outbox = nil
@@ -267,7 +309,7 @@ public final class WebSocketConnection: Peer {
         outbox = nil
         partial = []
         PeerTable.remove(self)
-        server.left(self)
+        server.left(self, countedAs: remoteAddress)
         server.delegate.closed(self, reason?.reason ?? CloseReason(code: 1006, text: "", origin: .lost))
     }
 

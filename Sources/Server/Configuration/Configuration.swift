@@ -1,5 +1,6 @@
 import Engine
 import Foundation
+import Gateway
 import Model
 import Persistence
 
@@ -41,6 +42,16 @@ public struct Configuration: Sendable {
     public var logLevel: LogLevel
     /// Whether clients and addresses are limited.
     public var limitsRates: Bool
+    /// By how much.
+    public var rates: RateConfiguration
+    /// Connections of one address on one process; nil: any number.
+    public var maxConnectionsPerAddress: Int?
+    /// Proxies whose `X-Forwarded-For` is believed.
+    public var trustedProxies: [AddressRange]
+    /// Whose pages may use the WebSocket and REST.
+    public var origins: OriginRule
+    /// The certificate and its key; nil: no TLS.
+    public var tls: TLSFiles?
     /// Connections of one process; nil: by open files.
     public var maxConnections: Int?
     /// WebSockets of one client on one process.
@@ -95,6 +106,12 @@ public struct Configuration: Sendable {
         roles = reader.roles("DIBS_ROLES")
         logLevel = reader.choice("DIBS_LOG_LEVEL", LogLevel.allCases, or: .info)
         limitsRates = reader.choice("DIBS_RATE_LIMIT", Switch.allCases, or: .on) == .on
+        rates = reader.rates(areOn: limitsRates)
+        let perAddress = Int(reader.number("DIBS_ADDRESS_CONNECTIONS", 0...1_000_000))
+        maxConnectionsPerAddress = limitsRates && perAddress > 0 ? perAddress : nil
+        trustedProxies = reader.networks("DIBS_TRUSTED_PROXIES")
+        origins = reader.origins("DIBS_ALLOWED_ORIGINS")
+        tls = reader.tls("DIBS_TLS_CERTIFICATE", "DIBS_TLS_KEY")
         let connections = reader.number("DIBS_MAX_CONNECTIONS", 0...1_000_000)
         maxConnections = connections == 0 ? nil : Int(connections)
         maxConnectionsPerClient = Int(reader.number("DIBS_MAX_CONNECTIONS_PER_CLIENT", 1...10_000))
@@ -123,13 +140,15 @@ private enum Switch: String, CaseIterable {
 }
 
 /// Reads variables and collects what is wrong with them.
-private struct EnvironmentReader {
+struct EnvironmentReader {
     let environment: [String: String]
     var problems: [String] = []
 
-    private func value(_ name: String) -> String? {
+    /// What is set, or the default; nil for none.
+    func value(_ name: String) -> String? {
         if let value = environment[name], !value.isEmpty { return value }
-        return Configuration.variables.first { $0.name == name }?.defaultValue
+        let fallback = Configuration.variables.first { $0.name == name }?.defaultValue
+        return fallback == "none" ? nil : fallback
     }
 
     mutating func number(_ name: String, _ range: ClosedRange<Int64>) -> Int64 {

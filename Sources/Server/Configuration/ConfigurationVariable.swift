@@ -48,6 +48,44 @@ extension Configuration {
             name: "DIBS_MAX_CONNECTIONS_PER_CLIENT", defaultValue: "16",
             meaning: "WebSockets of one client on one process; the oldest gives way"),
         .init(
+            name: "DIBS_CONNECTION_MESSAGE_RATE", defaultValue: "50/300",
+            meaning: "messages of one WebSocket, so many a second and so many at once; off: any number"),
+        .init(
+            name: "DIBS_CLIENT_MESSAGE_RATE", defaultValue: "100/1000",
+            meaning: "messages of one client on all its WebSockets, and its requests"),
+        .init(
+            name: "DIBS_CLIENT_ACTION_RATE", defaultValue: "20/200",
+            meaning: "claims, joins, holds and other changes of one client"),
+        .init(
+            name: "DIBS_ADDRESS_CONNECTIONS", defaultValue: "20000",
+            meaning: "open connections of one address on one process; 0: any number"),
+        .init(
+            name: "DIBS_ADDRESS_CONNECT_RATE", defaultValue: "500/10000", meaning: "new connections of one address"),
+        .init(name: "DIBS_ADDRESS_REQUEST_RATE", defaultValue: "1000/5000", meaning: "requests of one address"),
+        .init(
+            name: "DIBS_ADDRESS_MESSAGE_RATE", defaultValue: "5000/50000",
+            meaning: "messages of one address; beyond, each of its WebSockets may send a tenth"),
+        .init(
+            name: "DIBS_ADDRESS_ACTION_RATE", defaultValue: "2000/20000",
+            meaning: "claims, joins, holds and other changes of one address"),
+        .init(
+            name: "DIBS_ADDRESS_FAILURE_RATE", defaultValue: "20/500",
+            meaning: "bad tokens and keys of one address"),
+        .init(
+            name: "DIBS_ADDRESS_PASSWORD_RATE", defaultValue: "2/60",
+            meaning: "accounts made and signed in to from one address"),
+        .init(
+            name: "DIBS_TRUSTED_PROXIES", defaultValue: "none",
+            meaning: "addresses and networks whose X-Forwarded-For is believed, as 127.0.0.1,10.0.0.0/8"),
+        .init(
+            name: "DIBS_ALLOWED_ORIGINS", defaultValue: "none",
+            meaning: "origins besides the server's own whose pages may use it, as https://shop.example; * for all"),
+        .init(
+            name: "DIBS_TLS_CERTIFICATE", defaultValue: "none",
+            meaning: "file with the certificate and those that lead to its authority, in PEM; serves https and wss"),
+        .init(
+            name: "DIBS_TLS_KEY", defaultValue: "none", meaning: "file with the certificate's key, in PEM"),
+        .init(
             name: "DIBS_CONNECT_SECONDS", defaultValue: "10",
             meaning: "seconds in which a WebSocket has to send connect"),
         .init(

@@ -62,7 +62,9 @@ public final class Application {
                 metrics: services.metrics, log: log),
             seats: seats, seatService: services.seats, metrics: services.metrics,
             limits: SessionLimits(
-                isOn: configuration.limitsRates, connectionsPerClient: configuration.maxConnectionsPerClient,
+                isOn: configuration.limitsRates, messages: configuration.rates.connectionMessages,
+                rates: services.rates,
+                connectionsPerClient: configuration.maxConnectionsPerClient,
                 connectMilliseconds: configuration.connectSeconds * 1000),
             epochs: ResumeEpochs(engine: services.engine, outcomeSeconds: configuration.outcomeSeconds),
             outcomeSeconds: configuration.outcomeSeconds, log: log)
@@ -97,6 +99,9 @@ public final class Application {
                 }
             }
             signals = [SignalWatcher(SIGTERM) { stop("SIGTERM") }, SignalWatcher(SIGINT) { stop("SIGINT") }]
+            if frontend.hasTLS {
+                signals.append(SignalWatcher(SIGHUP) { [weak self] in self?.frontend.reloadCertificate() })
+            }
             if configuration.isWorker { watchSupervisor { stop("supervisor gone") } }
             EventLoop.task {
                 do {
@@ -126,7 +131,7 @@ public final class Application {
                 .info, "listening",
                 [
                     "address": .init(configuration.address), "port": .init(port),
-                    "url": .init("http://\(configuration.address):\(port)"),
+                    "url": .init("\(frontend.hasTLS ? "https" : "http")://\(configuration.address):\(port)"),
                 ])
         }
         // Clients are served as soon as Redis and PostgreSQL are there; until then they get `unavailable`.

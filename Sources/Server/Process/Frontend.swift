@@ -10,11 +10,14 @@ final class Frontend: GatewayDelegate {
     private let services: Services
     private let hub: SessionHub
     private let api: API
-    private let limiter: AddressLimiter
     private var server: GatewayServer?
 
-    /// Requests and connections of one address.
-    private static let addressLimit = TokenBucket.Limit(perSecond: 1000, burst: 5000)
+    private let certificateTimer = LoopTimer()
+
+    /// What is read of one WebSocket: twice what the messages of a busy client come to.
+    private static let receiveRate = TokenBucket.Limit(perSecond: 32_768, burst: 131_072)
+    /// How often the certificate's files are looked at.
+    private static let certificateMilliseconds: Int64 = 2000
 
     init(configuration: Configuration, services: Services, hub: SessionHub) {
         var gateway = GatewayConfiguration(
@@ -22,11 +25,19 @@ final class Frontend: GatewayDelegate {
         if let connections = configuration.maxConnections { gateway.maxConnections = connections }
         gateway.pingAfterSeconds = Int(configuration.pingSeconds)
         gateway.shareListener = configuration.isWorker
+        gateway.maxConnectionsPerAddress = configuration.maxConnectionsPerAddress
+        if configuration.limitsRates { gateway.receiveRate = Self.receiveRate }
+        gateway.connectionRate = configuration.rates.addressConnects
+        gateway.trustedProxies = configuration.trustedProxies
+        // A proxy may send the requests of several clients over one connection: docs/gateway.md says what one of them
+        // could do to another's.
+        gateway.keepsHTTPConnections = configuration.trustedProxies.isEmpty
+        gateway.origins = configuration.origins
+        gateway.tls = configuration.tls
         self.configuration = gateway
         self.services = services
         self.hub = hub
-        limiter = AddressLimiter(isOn: configuration.limitsRates, limit: Self.addressLimit)
-        api = API(services: services, limiter: limiter)
+        api = API(services: services)
     }
 
     /// Listens from now on.
@@ -50,11 +61,30 @@ final class Frontend: GatewayDelegate {
                 name: "dibs_waiters", help: "Clients with a WebSocket here that wait in a line.",
                 value: { [weak hub] in Int64(hub?.rooms.waiterCount ?? 0) }
             ))
+        if server.certificateExpiry != nil { followCertificate(of: server) }
         return Int(server.port)
+    }
+
+    /// Whether TLS is spoken.
+    var hasTLS: Bool { configuration.tls != nil }
+
+    /// Reads the certificate anew.
+    func reloadCertificate() { server?.reloadCertificate(always: true) }
+
+    private func followCertificate(of server: GatewayServer) {
+        services.metrics.gauges.append(
+            (
+                name: "dibs_certificate_expiry_seconds", help: "When the certificate ends, in seconds since 1970.",
+                value: { [weak server] in server?.certificateExpiry ?? 0 }
+            ))
+        certificateTimer.start(after: Self.certificateMilliseconds, every: Self.certificateMilliseconds) {
+            [weak server] in server?.reloadCertificate(always: false)
+        }
     }
 
     /// Stops accepting, closes WebSockets with 1001, and lets requests in flight finish.
     func shutdown(deadlineMilliseconds: Int64) async {
+        certificateTimer.stop()
         await server?.shutdown(deadline: deadlineMilliseconds)
         server = nil
     }
@@ -64,10 +94,6 @@ final class Frontend: GatewayDelegate {
     }
 
     func opened(_ connection: WebSocketConnection, _ request: HTTPRequest) {
-        guard limiter.allows(connection.remoteAddress) else {
-            connection.close(.rateLimited, "too many connections from this address")
-            return
-        }
         connection.context = hub.opened(connection)
     }
 
@@ -80,5 +106,12 @@ final class Frontend: GatewayDelegate {
         if reason.origin == .local { services.metrics.closed[reason.code, default: 0] += 1 }
         (connection.context as? Session)?.ended()
         connection.context = nil
+    }
+
+    func turnedAway(_ address: PeerAddress) { services.metrics.limited["address_connections", default: 0] += 1 }
+
+    func refusal(ofFile request: HTTPRequest) -> HTTPResponse? {
+        services.rates.mayAsk(request.remoteAddress)
+            ? nil : .tooMany(WireError(.rateLimited, "too many requests from this address"))
     }
 }

@@ -38,6 +38,11 @@ public final class Supervisor {
             whenGone = continuation
             let stop: @LoopActor (Int32) -> Void = { [weak self] signal in self?.stop(signal) }
             signals = [SignalWatcher(SIGTERM) { stop(SIGTERM) }, SignalWatcher(SIGINT) { stop(SIGTERM) }]
+            if configuration.tls != nil {
+                // Read the certificate anew.
+                signals.append(
+                    SignalWatcher(SIGHUP) { [weak self] in self?.workers.values.forEach { $0.signal(SIGHUP) } })
+            }
             for index in 1...configuration.workers { start(index) }
         }
     }

@@ -8,11 +8,9 @@ import Model
 final class API {
     private let services: Services
     private let router: Router
-    private let limiter: AddressLimiter
 
-    init(services: Services, limiter: AddressLimiter) {
+    init(services: Services) {
         self.services = services
-        self.limiter = limiter
         router = Router(
             SaleRoutes(services: services).routes + OperatorRoutes(services: services).routes
                 + AccountRoutes(services: services).routes + RoomRoutes(services: services).routes
@@ -27,6 +25,12 @@ final class API {
     }
 
     private func answer(_ request: HTTPRequest) async -> HTTPResponse {
+        let caller: Caller?
+        do {
+            caller = try admit(request)
+        } catch {
+            return .tooMany(error)
+        }
         let route: Route
         let parameters: [String: String]
         switch router.match(request.method, request.path) {
@@ -41,13 +45,10 @@ final class API {
             parameters = values
         }
         do {
-            guard limiter.allows(request.remoteAddress) else {
-                throw WireError(.rateLimited, "too many requests from this address")
-            }
-            let now = services.now
-            let caller = try authenticate(request, route.access, now)
+            let caller = try authorize(caller, route.access)
+            try limit(request, route, caller)
             return try await route.handler(
-                RequestContext(request: request, parameters: parameters, caller: caller, now: now))
+                RequestContext(request: request, parameters: parameters, caller: caller, now: services.now))
         } catch let error as WireError {
             return .failure(error)
         } catch {
@@ -58,8 +59,41 @@ final class API {
         }
     }
 
-    private func authenticate(_ request: HTTPRequest, _ access: Access, _ now: Timestamp) throws(WireError) -> Caller? {
-        let caller = services.credentials.identify(authorization: request.authorization, at: now)
+    /// Who asks; nil when nobody says so, or it is not proven.
+    ///
+    /// The shop's backend and the admin are not limited: one address asks for everybody there.
+    private func admit(_ request: HTTPRequest) throws(WireError) -> Caller? {
+        let tooMany = WireError(.rateLimited, "too many requests from this address")
+        let mayAsk = services.rates.mayAsk(request.remoteAddress)
+        guard let shown = request.authorization else {
+            guard mayAsk else { throw tooMany }
+            return nil
+        }
+        // A token is not worth the look when it can't help; a key may.
+        guard mayAsk || !shown.contains("."), services.rates.mayTry(shown, from: request.remoteAddress) else {
+            throw tooMany
+        }
+        let caller = services.credentials.identify(authorization: shown, at: services.now)
+        if caller == nil && !services.rates.failed(request.remoteAddress) { throw tooMany }
+        guard mayAsk || caller?.actsForAll == true else { throw tooMany }
+        return caller
+    }
+
+    private func limit(_ request: HTTPRequest, _ route: Route, _ caller: Caller?) throws(WireError) {
+        if case .client(let claims) = caller {
+            guard services.rates.mayTalk(claims.client) else {
+                throw WireError(.rateLimited, "too many requests of this client")
+            }
+            guard route.method == .get || services.rates.mayAct(claims.client, from: request.remoteAddress) else {
+                throw WireError(.rateLimited, "too many changes of this client, or from its address")
+            }
+        }
+        if route.hashesPassword, caller?.actsForAll != true, !services.rates.mayTryPassword(request.remoteAddress) {
+            throw WireError(.rateLimited, "too many passwords from this address", retryAfter: 10)
+        }
+    }
+
+    private func authorize(_ caller: Caller?, _ access: Access) throws(WireError) -> Caller? {
         switch (access, caller) {
         case (.open, _): return caller
         case (_, nil): throw WireError(.unauthenticated, "Authorization: a good token or key is needed")

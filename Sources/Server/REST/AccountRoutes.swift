@@ -10,8 +10,8 @@ struct AccountRoutes {
 
     var routes: [Route] {
         [
-            Route(.post, "/api/users", .open, signUp),
-            Route(.post, "/api/sessions", .open, signIn),
+            Route(.post, "/api/users", .open, hashesPassword: true, signUp),
+            Route(.post, "/api/sessions", .open, hashesPassword: true, signIn),
             Route(.delete, "/api/sessions", .caller, signOut),
             Route(.post, "/api/tokens", .service, issueToken),
             Route(.patch, "/api/users/point", .caller, charge),
@@ -26,7 +26,15 @@ struct AccountRoutes {
 
     private func signIn(_ context: RequestContext) async throws -> HTTPResponse {
         let body = try context.body(CredentialsBody.self)
-        return session(201, try await services.accounts.signIn(name: body.name, password: body.password))
+        guard services.rates.maySignIn(body.name) else {
+            throw WireError(.rateLimited, "too many wrong passwords for this account; wait a moment", retryAfter: 5)
+        }
+        do {
+            return session(201, try await services.accounts.signIn(name: body.name, password: body.password))
+        } catch let error as WireError where error.code == .unauthenticated {
+            services.rates.wrongPassword(body.name)
+            throw error
+        }
     }
 
     private func session(_ status: Int, _ session: AccountService.Session) -> HTTPResponse {

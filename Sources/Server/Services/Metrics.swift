@@ -21,6 +21,8 @@ final class Metrics {
     var messages: [String: Int64] = [:]
     /// WebSockets that this side closed, by code.
     var closed: [UInt16: Int64] = [:]
+    /// Refusals by a limit, by its name.
+    var limited: [String: Int64] = [:]
     /// Ranks that were pushed, and the time that looking for them and pushing them took.
     var rankPushes: Int64 = 0
     var rankNanoseconds: Int64 = 0
@@ -56,6 +58,7 @@ final class Metrics {
         counters("dibs_http_responses_total", "status", "HTTP answers.", responses.map { (String($0), $1) })
         counters("dibs_ws_messages_total", "type", "WebSocket messages that came.", messages.map { ($0, $1) })
         counters("dibs_ws_closed_total", "code", "WebSockets closed by this side.", closed.map { (String($0), $1) })
+        counters("dibs_limited_total", "limit", "What was refused by a limit.", limited.map { ($0, $1) })
         head("dibs_rank_pushes_total", "counter", "Ranks that were pushed to waiting clients.")
         text += "dibs_rank_pushes_total \(rankPushes)\n"
         head("dibs_rank_push_microseconds_total", "counter", "Time that finding and pushing them took.")

@@ -12,6 +12,7 @@ final class Services {
     let engine: Engine
     let store: Store
     let metrics: Metrics
+    let rates: RateLimits
     let verification: Verification
     let databaseVerifier: DatabaseVerifier
     let directory: SaleDirectory
@@ -58,6 +59,7 @@ final class Services {
         metrics = Metrics()
         databaseVerifier = DatabaseVerifier(engine: engine, store: store, log: log)
         metrics.gauges += databaseVerifier.gauges
+        rates = RateLimits(configuration.rates, metrics: metrics)
         verification = Verification(engine: engine, log: log)
         unconfirmed = Unconfirmed(engine: engine, log: log)
         directory = SaleDirectory(engine: engine, store: store, verification: verification, log: log)

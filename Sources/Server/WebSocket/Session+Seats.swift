@@ -91,6 +91,7 @@ extension Session {
     func hold(_ message: ClientMessage) {
         guard let client = presence?.client, let performance = performance(message) else { return }
         guard let seats = message.seats else { return fail(WireError(.badRequest, "seats: missing"), message.id) }
+        guard mayAct(client, message.id) else { return }
         guard holdsInFlight < hub.limits.claimsInFlight else {
             return fail(WireError(.rateLimited, "too many holds in flight on this connection"), message.id)
         }

@@ -47,30 +47,33 @@ final class Session {
     /// The offset of the last outcome that was sent, after those that still wait for the answer to a claim.
     private var lastTold: Int64 = 0
     private var claims = PendingClaims<MessageID>()
-    private var bucket: TokenBucket
+    private var bucket: TokenBucket?
     private var refusedMessages = 0
 
     init(connection: WebSocketConnection, hub: SessionHub) {
         self.connection = connection
         self.hub = hub
         openedAt = EventLoop.monotonicMilliseconds
-        bucket = TokenBucket(hub.limits.messages, now: openedAt)
+        if let limit = hub.limits.messages { bucket = TokenBucket(limit, now: openedAt) }
         seatBytes = TokenBucket(hub.limits.seatBytes, now: openedAt)
     }
 
     /// A text frame came.
     func received(_ bytes: [UInt8]) {
         guard state != .ended else { return }
+        let isWithinRate = isWithinRate(bytes.count)
+        // Over the rate, only what is short is worth a look for its id.
+        guard isWithinRate || bytes.count <= 512 else { return isTooMuch("too many messages; wait a moment", nil) }
         let message: ClientMessage
         do {
             message = try ClientMessage.decode(bytes)
         } catch {
-            guard isWithinRate(error.id) else { return }
+            guard isWithinRate else { return isTooMuch("too many messages; wait a moment", error.id) }
             hub.metrics.messages["malformed", default: 0] += 1
             fail(error.error, error.id)
             return
         }
-        guard isWithinRate(message.id) else { return }
+        guard isWithinRate else { return isTooMuch("too many messages; wait a moment", message.id) }
         switch (message.type, state) {
         case ("connect", .anonymous): connect(message)
         case ("connect", _): fail(WireError(.badRequest, "type: this connection is connected already"), message.id)
@@ -112,18 +115,45 @@ final class Session {
         ended()
     }
 
-    private func isWithinRate(_ id: MessageID?) -> Bool {
-        guard hub.limits.isOn, !bucket.take(hub.limits.messages, now: EventLoop.monotonicMilliseconds) else {
-            return true
+    /// Whether one more message, of so many bytes, is within what this connection and its client may send.
+    ///
+    /// A long one counts for several, as it takes as long to read. So does each of somebody unknown. And where an address
+    /// sends too much in all, each of its connections has a tenth: those that flood feel it, and a neighbour's few
+    /// messages get through.
+    private func isWithinRate(_ count: Int) -> Bool {
+        guard hub.limits.isOn else { return true }
+        let rates = hub.limits.rates
+        var cost = Double(1 + count / 512)
+        if state == .anonymous { cost *= 3 }
+        let share: Double = rates.mayTalk(connection.remoteAddress, cost) ? 1 : 10
+        if let limit = hub.limits.messages,
+            bucket?.take(limit, min(limit.burst, cost * share), now: EventLoop.monotonicMilliseconds) == false
+        {
+            return false
         }
+        return rates.mayTalk(presence?.client, cost)
+    }
+
+    /// Whether the client, and whoever shares its address, may claim, join or hold once more; tells when not.
+    func mayAct(_ client: ClientID, _ id: MessageID?) -> Bool {
+        if hub.limits.rates.mayAct(client, from: connection.remoteAddress) { return true }
+        isTooMuch("too many claims, joins and holds; wait a moment", id)
+        return false
+    }
+
+    /// Refuses a message, reads on only after a while, and ends the connection when that doesn't help.
+    private func isTooMuch(_ words: String, _ id: MessageID?) {
         refusedMessages += 1
         if refusedMessages > hub.limits.refusedMessages {
             close(.rateLimited, "too many messages")
         } else {
-            fail(WireError(.rateLimited, "too many messages; wait a moment"), id)
+            fail(WireError(.rateLimited, words), id)
+            connection.pauseReceiving(milliseconds: Self.pauseMilliseconds)
         }
-        return false
     }
+
+    /// For how long nothing is read of a connection that sent too much.
+    private static let pauseMilliseconds: Int64 = 200
 
     func reply(_ bytes: [UInt8]) {
         connection.send(bytes)
@@ -140,9 +170,13 @@ final class Session {
         if let offset = message.resume?.offset.value, offset < 0 {
             return fail(WireError(.badRequest, "resume.offset: must not be negative"), message.id)
         }
+        let (rates, address) = (hub.limits.rates, connection.remoteAddress)
+        guard rates.mayTry(token, from: address) else { return close(.rateLimited, "too many bad tokens") }
         guard let who = hub.credentials.connect(token: token, as: message.client?.text, at: hub.now) else {
-            return close(.badToken, "the token is not valid")
+            return rates.failed(address)
+                ? close(.badToken, "the token is not valid") : close(.rateLimited, "too many bad tokens")
         }
+        guard rates.mayConnect(who.client) else { return close(.rateLimited, "too many connections") }
         state = .connecting
         expiresAt = who.expiresAt
         tokenID = who.tokenID
@@ -298,6 +332,7 @@ final class Session {
                 return fail(WireError(.badRequest, "key: 1 to 128 visible ASCII characters"), message.id)
             }
         }
+        guard mayAct(client, message.id) else { return }
         guard claims.inFlight < hub.limits.claimsInFlight else {
             return fail(WireError(.rateLimited, "too many claims in flight on this connection"), message.id)
         }
@@ -349,6 +384,7 @@ final class Session {
 
     private func join(_ message: ClientMessage) {
         guard let client = presence?.client, let room = room(message) else { return }
+        guard mayAct(client, message.id) else { return }
         guard rooms.contains(room) || rooms.count + roomsAsked < hub.limits.rooms else {
             return fail(WireError(.rateLimited, "too many rooms on this connection"), message.id)
         }
@@ -391,6 +427,7 @@ final class Session {
 
     private func leave(_ message: ClientMessage) {
         guard let client = presence?.client, let room = room(message) else { return }
+        guard mayAct(client, message.id) else { return }
         guard roomsAsked < hub.limits.claimsInFlight else {
             return fail(WireError(.rateLimited, "too many joins in flight on this connection"), message.id)
         }

@@ -10,9 +10,12 @@ struct SessionLimits {
     /// Whether rates are limited at all.
     let isOn: Bool
     /// Messages of one connection.
-    let messages = TokenBucket.Limit(perSecond: 50, burst: 300)
-    /// Messages over the rate that are answered with an error before the connection is closed.
-    let refusedMessages = 1000
+    let messages: TokenBucket.Limit?
+    /// Those of clients and addresses.
+    let rates: RateLimits
+    /// Messages over the rate that are answered with an error before the connection is closed. They come one by one,
+    /// with a pause after each: this is some 10 seconds of it.
+    let refusedMessages = 50
     /// Claims of one connection that wait for Redis.
     let claimsInFlight = 256
     /// Sales that one connection watches.

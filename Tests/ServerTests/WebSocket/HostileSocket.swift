@@ -38,6 +38,9 @@ final class HostileSocket {
         try HostileSocket(port: UInt16(shop.instances[0].url.split(separator: ":").last ?? "") ?? 0)
     }
 
+    /// Whether the connection is over, from whichever side.
+    var hasEnded: Bool { watcher == nil }
+
     /// What came and was not taken as a frame.
     var received: String { String(decoding: incoming, as: UTF8.self) }
 

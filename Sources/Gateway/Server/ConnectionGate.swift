@@ -1,0 +1,50 @@
+import EventLoop
+import Model
+
+/// Counts the connections of each address, and says which are too many.
+///
+/// It knows an address only while it has connections, or has made so many of late that they count: what an attacker can
+/// make it remember is bounded by the connections that it has, and by ``RateTable``.
+@LoopActor
+final class ConnectionGate {
+    private let most: Int?
+    private let rate: TokenBucket.Limit?
+    private let trusted: [AddressRange]
+    private var open: [PeerAddress: Int32] = [:]
+    private var made = RateTable<PeerAddress>()
+    private let timer = LoopTimer()
+
+    init(_ configuration: GatewayConfiguration) {
+        most = configuration.maxConnectionsPerAddress
+        rate = configuration.connectionRate
+        trusted = configuration.trustedProxies
+        guard rate != nil else { return }
+        timer.start(after: 10_000, every: 10_000) { [weak self] in
+            self?.made.tidy(now: EventLoop.monotonicMilliseconds * 1_000_000)
+        }
+    }
+
+    func stop() { timer.stop() }
+
+    /// Counts one more connection of an address; false when it is one too many, and not counted. A trusted proxy may have
+    /// as many as it likes: its clients are counted when it says who they are.
+    func enter(_ address: PeerAddress) -> Bool {
+        if isTrusted(address) { return true }
+        let address = address.subscriber
+        if let rate, !made.take(address, rate, now: EventLoop.monotonicMilliseconds * 1_000_000) { return false }
+        guard let most else { return true }
+        guard open[address, default: 0] < most else { return false }
+        open[address, default: 0] += 1
+        return true
+    }
+
+    /// A connection that was counted is gone.
+    func leave(_ address: PeerAddress) {
+        guard most != nil, !isTrusted(address) else { return }
+        let address = address.subscriber
+        guard let count = open[address] else { return }
+        open[address] = count > 1 ? count - 1 : nil
+    }
+
+    private func isTrusted(_ address: PeerAddress) -> Bool { trusted.contains { $0.contains(address) } }
+}
