@@ -19,6 +19,8 @@ func serve() async -> Int32 {
     configuration.maxMessageBytes = 16 << 20
     configuration.outgoingLimitBytes = 64 << 20
     configuration.closeTimeoutSeconds = 1
+    // The suite gives a second for the end of a connection.
+    configuration.sweepMilliseconds = 100
     do {
         let server = try GatewayServer(configuration, delegate: Echo())
         print("ws://127.0.0.1:\(server.port)/ws")

@@ -34,7 +34,9 @@ extension HTTPConnection {
         guard head.request.path == server.configuration.webSocketPath else {
             return .error(WireError(.notFound, "there is no WebSocket at this path"))
         }
-        guard head.request.method == .get, head.framing == .none else { return bad("a WebSocket begins with GET") }
+        guard head.request.method == .get, head.framing == .none, head.version == .http11 else {
+            return bad("a WebSocket begins with GET and HTTP/1.1")
+        }
         // What follows is what the library checks too late for an answer (lib/roles/ws/server-ws.c).
         guard lws_hdr_total_length(wsi, WSI_TOKEN_HOST) > 0 else { return bad("the header Host is missing") }
         let connection = HeaderTable.value(wsi, WSI_TOKEN_CONNECTION)?.lowercased() ?? ""

@@ -243,8 +243,10 @@ public final class WebSocketConnection: Peer {
         let text = String(decoding: payload.dropFirst(2), as: UTF8.self)
         beginClosing(CloseReason(code: code, text: text, origin: .remote))
         guard payload.count == 1 else { return 0 }
-        // Half a code. The library would send it back as it came (lib/roles/ws/ops-ws.c:512), as wrong as before.
+        // Half a code. The library would send it back as it came (lib/roles/ws/ops-ws.c:512), as wrong as before. It waits
+        // for an answer to what it sends instead, but there is none to come.
         lws_close_reason(wsi, LWS_CLOSE_STATUS_PROTOCOL_ERR, nil, 0)
+        deadline = EventLoop.monotonicMilliseconds + 100
         return -1
     }
 
