@@ -20,6 +20,10 @@ func checkOne(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> Int32 {
     return 0
 }
 
+/// The linker takes libFuzzer's own main along, which is not called here, and wants this.
+@_cdecl("LLVMFuzzerTestOneInput")
+func unused(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> Int32 { checkOne(bytes, count) }
+
 signal(SIGPIPE, SIG_IGN)
 let name = CommandLine.arguments.dropFirst().first ?? ""
 guard let parser = Parser.all.first(where: { $0.name == name }) else {
