@@ -1,6 +1,6 @@
 # What there is to do with a checkout of Dibs. Needs Debian 12, make and Swift; everything else is installed on the way.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench bench-quick hostile rush format lint install clean
+.PHONY: help run test test-sanitized fuzz conformance bench bench-quick hostile rush format lint install clean
 
 SWIFT_SOURCES := Sources Tests Package.swift
 
@@ -12,6 +12,15 @@ run: ## build the server and run it with a private Redis and PostgreSQL; DIBS_LI
 
 test: ## build, and run all tests in a throw-away place
 	@scripts/test.sh
+
+test-sanitized: ## run what matters under AddressSanitizer, ThreadSanitizer and LeakSanitizer; SANITIZERS="address thread leak"
+	@scripts/test-sanitized.sh $(SANITIZERS)
+
+fuzz: ## look for inputs that break a parser; PARSER=message SECONDS=60, all of them by default
+	@scripts/fuzz.sh "$(SECONDS)" $(PARSER)
+
+conformance: ## run Autobahn's WebSocket suite against our gateway; needs Python 2.7
+	@scripts/conformance.sh
 
 bench: ## measure everything that docs/performance.md reports
 	@scripts/bench.sh

@@ -6,11 +6,25 @@ let strict: [SwiftSetting] =
     [.swiftLanguageMode(.v6), .enableUpcomingFeature("NonisolatedNonsendingByDefault")]
     + (Context.environment["DIBS_WERROR"] == nil ? [] : [.unsafeFlags(["-warnings-as-errors"])])
 
+/// The parsers of outside bytes with what must hold of them: driven by libFuzzer where `DIBS_FUZZ` is set (`make fuzz`),
+/// else by tests over the same corpus. A target's sources can't be in two targets.
+let parsers: [Target.Dependency] = [
+    "Model", "EventLoop", "Engine", "Persistence", "Gateway", "Identity", "Server", "CHiredis", "CJWT",
+]
+let fuzzing: Target =
+    Context.environment["DIBS_FUZZ"] == nil
+    ? .testTarget(
+        name: "FuzzTests", dependencies: parsers, path: "Tests/Fuzz", exclude: ["Driver", "corpus"],
+        swiftSettings: strict)
+    : .executableTarget(
+        name: "fuzz", dependencies: parsers, path: "Tests/Fuzz", exclude: ["Replay", "corpus"], swiftSettings: strict)
+
 let package = Package(
     name: "dibs",
     products: [
         .executable(name: "dibs", targets: ["Dibs"]),
         .executable(name: "rush", targets: ["Rush"]),
+        .executable(name: "echo-server", targets: ["EchoServer"]),
     ],
     targets: [
         // One system library module per C library; each is called from one folder only.
@@ -57,5 +71,9 @@ let package = Package(
         .testTarget(name: "IdentityTests", dependencies: ["Identity"], swiftSettings: strict),
         .testTarget(name: "RushTests", dependencies: ["RushKit", "TestServices"], swiftSettings: strict),
         .testTarget(name: "ServerTests", dependencies: ["Server", "TestServices"], swiftSettings: strict),
+        // An echo over the gateway, for suites that test WebSockets from outside.
+        .executableTarget(
+            name: "EchoServer", dependencies: ["EventLoop", "Gateway"], path: "Tests/EchoServer", swiftSettings: strict),
+        fuzzing,
     ]
 )

@@ -46,7 +46,13 @@ public struct RoomSummary: Hashable, Sendable {
     init?(_ text: some StringProtocol) {
         let words = text.split(separator: " ")
         guard words.count >= 17 else { return nil }
-        func whole(_ index: Int) -> Int64 { Int64(words[index]) ?? Int64(Double(words[index]) ?? 0) }
+        // Lua writes large numbers with an exponent. What none of ours can be is cut, so that no sum overflows.
+        func whole(_ index: Int) -> Int64 {
+            let limit: Int64 = 1 << 53
+            if let number = Int64(words[index]) { return max(-limit, min(limit, number)) }
+            guard let number = Double(words[index]), !number.isNaN else { return 0 }
+            return Int64(max(-Double(limit), min(Double(limit), number)))
+        }
         func moment(_ index: Int) -> Timestamp { Timestamp(milliseconds: whole(index)) }
         event = whole(0)
         head = whole(1)

@@ -34,15 +34,21 @@ public struct LineMap: Sendable {
 
     private static let wordsInBlock = 8
     private static let bitsInBlock = Int64(wordsInBlock * UInt64.bitWidth)
+    /// The largest number, which Redis' functions can count exactly, and the most that can be in line: what says more is
+    /// broken, and must not cost the memory for it.
+    private static let largestNumber: Int64 = 1 << 53
+    private static let longest: Int64 = 1 << 31
 
     /// A line from a snapshot.
     ///
     /// `gone` is Redis' bitmap: bit i (byte i / 8, most significant bit first) says that number `origin + 1 + i` left out
     /// of turn. Zero bytes at its end may be missing; bits of numbers that aren't between `head` and `next` don't count.
     public init(event: Int64, head: Int64, next: Int64, origin: Int64, gone: [UInt8]) {
+        let head = max(0, min(head, Self.largestNumber))
+        let origin = max(0, min(origin, Self.largestNumber))
         self.event = event
         self.head = head
-        self.next = max(head, next)
+        self.next = max(head, min(next, head + Self.longest))
         // From the byte on that has the bit of `head + 1`; before the bitmap's first one if it begins too late.
         let skipped = Int((head - origin) >> 3)
         first = origin + 1 + Int64(skipped) * 8
@@ -80,7 +86,9 @@ public struct LineMap: Sendable {
     /// and those outside of the line, change nothing.
     public mutating func apply(event: Int64, head: Int64, next: Int64, left: [ClosedRange<Int64>]) -> Applied {
         guard event > self.event else { return .old }
-        guard event == self.event + 1, head >= self.head, next >= self.next, head <= next else { return .gap }
+        guard event - 1 == self.event, head >= self.head, next >= self.next, head <= next,
+            next <= Self.largestNumber, next - head <= Self.longest
+        else { return .gap }
         self.event = event
         self.next = next
         if head > self.head {

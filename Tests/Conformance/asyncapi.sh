@@ -19,4 +19,4 @@ trap 'exit 130' INT TERM
 python3 "$here/asyncapi_check.py" --examples
 python3 "$here/record.py" >"$recording"
 python3 "$here/asyncapi_check.py" "$recording" \
-    --needs connected,admitted,seats,held,reservation,sale,result,order,left,pong,error
+    --needs connected,joined,rank,admitted,expired,seats,held,reservation,sale,result,order,left,pong,error

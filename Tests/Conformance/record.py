@@ -128,6 +128,28 @@ def play_sale(shop, buyer, room):
     erin.ask("ping", {"pong"})
 
 
+def play_line(shop, buyer):
+    """A room for one: two wait, one of them goes, and the other is let in when the place falls free."""
+    room = {"id": shop.name("line"), "ordering": "fifo", "maxActive": 1, "graceSeconds": 60}
+    room = shop.call("POST", "/api/rooms", room)["id"]
+    frank, grace, heidi = buyer("frank"), buyer("grace"), buyer("heidi")
+    frank.admitted(room)
+    grace.ask("join", {"joined"}, room=room)
+    heidi.ask("join", {"joined"}, room=room)
+    grace.ask("leave", {"left"}, room=room)
+    heidi.until("the next rank", lambda frame: frame["type"] == "rank" and frame["rank"] == 1)
+    frank.ask("leave", {"left"}, room=room)
+    heidi.outcome("admitted", room=room)
+
+
+def play_passing(shop, buyer):
+    """A pass that nobody uses runs out."""
+    room = {"id": shop.name("short"), "ordering": "fifo", "maxActive": 1, "passSeconds": 1}
+    room = shop.call("POST", "/api/rooms", room)["id"]
+    ivan = buyer("ivan")
+    ivan.outcome("expired", token=ivan.admitted(room))
+
+
 def main():
     shop = Shop()
     room = shop.new_room()
@@ -136,6 +158,8 @@ def main():
         play_seats(shop, buyer, room)
         play_running_out(shop, buyer, room)
         play_sale(shop, buyer, room)
+        play_line(shop, buyer)
+        play_passing(shop, buyer)
 
 
 if __name__ == "__main__":

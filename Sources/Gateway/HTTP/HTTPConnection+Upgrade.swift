@@ -36,7 +36,9 @@ extension HTTPConnection {
         }
         guard server.configuration.origins.allows(origin: head.request.origin, host: head.request.headers["host"])
         else { return .error(WireError(.forbidden, "pages of this origin may not connect here")) }
-        guard head.request.method == .get, head.framing == .none else { return bad("a WebSocket begins with GET") }
+        guard head.request.method == .get, head.framing == .none, head.version == .http11 else {
+            return bad("a WebSocket begins with GET and HTTP/1.1")
+        }
         // What follows is what the library checks too late for an answer (lib/roles/ws/server-ws.c).
         guard lws_hdr_total_length(wsi, WSI_TOKEN_HOST) > 0 else { return bad("the header Host is missing") }
         let connection = HeaderTable.value(wsi, WSI_TOKEN_CONNECTION)?.lowercased() ?? ""

@@ -159,8 +159,7 @@ public final class WebSocketConnection: Peer {
             heard()
             return 0
         case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-            closedByPeer(UnsafeRawBufferPointer(start: bytes, count: count))
-            return 0
+            return closedByPeer(UnsafeRawBufferPointer(start: bytes, count: count))
         case LWS_CALLBACK_CLOSED, LWS_CALLBACK_WSI_DESTROY:
             ended()
             return 0
@@ -278,11 +277,17 @@ public final class WebSocketConnection: Peer {
         startClosing(reason)
     }
 
-    private func closedByPeer(_ payload: UnsafeRawBufferPointer) {
-        guard state == .open else { return }
+    private func closedByPeer(_ payload: UnsafeRawBufferPointer) -> Int32 {
+        guard state == .open, let wsi else { return 0 }
         let code = payload.count >= 2 ? UInt16(payload[0]) << 8 | UInt16(payload[1]) : 1005
         let text = String(decoding: payload.dropFirst(2), as: UTF8.self)
         beginClosing(CloseReason(code: code, text: text, origin: .remote))
+        guard payload.count == 1 else { return 0 }
+        // Half a code. The library would send it back as it came (lib/roles/ws/ops-ws.c:512), as wrong as before. It waits
+        // for an answer to what it sends instead, but there is none to come.
+        lws_close_reason(wsi, LWS_CLOSE_STATUS_PROTOCOL_ERR, nil, 0)
+        deadline = EventLoop.monotonicMilliseconds + 100
+        return -1
     }
 
     private func beginClosing(_ reason: CloseReason) {
