@@ -134,6 +134,9 @@ enum FunctionLibrary {
             }
             text += Array("\nend\n".utf8)
         }
+        #if DEBUG
+            text = DeliberateBug.spoil(text)
+        #endif
         return text
     }()
 

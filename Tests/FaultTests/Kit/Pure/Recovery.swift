@@ -11,11 +11,11 @@ public struct Recovery: Sendable {
         self.told = told
     }
 
-    /// When the last order that was accepted before `end` was told what became of it, from then on; nil where all were
-    /// told before.
+    /// How long after the fault's end the last of those orders was told an end that were accepted before; nil where all
+    /// were told before. Only of clients with a connection: the others hear of it when they ask.
     public static func lastTold(_ journals: [ClientJournal], faultEnd: Int64) -> Int64? {
         var latest: Int64?
-        for journal in journals {
+        for journal in journals where journal.isConnected {
             var open: Set<String> = []
             for note in journal.notes {
                 switch note.event {

@@ -151,6 +151,9 @@ final class RoomBuyer: Shopper {
         if let pass {
             if !isClaiming {
                 isClaiming = true
+                // It looks around first: so places are taken for a while, and a line forms.
+                await EventLoop.sleep(milliseconds: chance(100...500))
+                guard self.pass == pass else { return "its turn in \(room)" }
                 note(.claimed(sale: sale, key: "k-\(name)", pass: pass))
                 send("{\"type\":\"claim\",\"id\":1,\"sale\":\(sale),\"key\":\"k-\(name)\",\"token\":\"\(pass)\"}")
             }

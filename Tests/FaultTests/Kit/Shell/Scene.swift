@@ -25,7 +25,7 @@ struct Scene {
     /// Registers it all.
     static func open(_ stage: Stage, clients: Int, name: String) async throws -> Scene {
         let clients = Int64(clients)
-        let room = Offer.Room(id: "line-\(name)", maxActive: 12, passSeconds: 60)
+        let room = Offer.Room(id: "line-\(name)", maxActive: max(2, Int(clients) / 100), passSeconds: 60)
         let seatRoom = Offer.Room(id: "seats-\(name)", maxActive: Int(clients), passSeconds: 120)
         try await define(stage, room)
         try await define(stage, seatRoom)
