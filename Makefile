@@ -1,6 +1,6 @@
 # What there is to do with a checkout of Dibs. Needs Debian 12, make and Swift; everything else is installed on the way.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench bench-quick rush format lint install clean
+.PHONY: help run test chaos chaos-checker bench bench-quick rush format lint install clean
 
 SWIFT_SOURCES := Sources Tests Package.swift
 
@@ -12,6 +12,12 @@ run: ## build the server and run it with a private Redis and PostgreSQL; DIBS_LI
 
 test: ## build, and run all tests in a throw-away place
 	@scripts/test.sh
+
+chaos: ## break things under load, and compare what clients were told with what is true; ROUNDS=100 SEED=…
+	@scripts/chaos.sh
+
+chaos-checker: ## show that `make chaos` finds bugs that are made on purpose
+	@CHECKER=1 scripts/chaos.sh
 
 bench: ## measure everything that docs/performance.md reports
 	@scripts/bench.sh

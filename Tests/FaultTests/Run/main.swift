@@ -11,6 +11,9 @@ let ended = EventLoop.task { () async -> Int32 in
     do {
         var options = try Run.Options(environment: ProcessInfo.processInfo.environment)
         options.say = say
+        if ProcessInfo.processInfo.environment["CHECKER"] == "1" {
+            return try await BugCheck.run(options).isEmpty ? 0 : 1
+        }
         let run = Run(options)
         let violations = try await run.run()
         say("\n" + run.report.markdown)

@@ -54,7 +54,7 @@ extension Checker {
             let words = (["held"] + told.statuses).joined(separator: ", ")
             guard let fact = stored[id] else {
                 // A hold of the last moment before Redis lost its data, as docs/seats.md says.
-                if promises.redisLostData && !told.statuses.contains("paid") { continue }
+                if promises.redisLostData && told.statuses.allSatisfy({ $0 == "lost" || $0 == "expired" }) { continue }
                 found("I8 lost", "\(told.client) was told reservation \(id) \(words), and PostgreSQL does not have it")
                 continue
             }

@@ -31,9 +31,9 @@ final class Crowd {
 
     // MARK: who comes
 
-    /// So many clients, in a mix that depends on the seed only.
-    func gather(_ clients: Int, _ scene: Scene, seed: UInt64) {
-        var random = SeededGenerator(seed: seed ^ 0xC0FFEE)
+    /// So many clients, in a mix that depends on the seed alone.
+    func gather(_ clients: Int, _ scene: Scene, _ schedule: Schedule) {
+        var random = SeededGenerator(seed: schedule.seed ^ 0xC0FFEE)
         for index in 0..<clients {
             let seed = random.next()
             switch random.next() % 100 {
@@ -55,7 +55,7 @@ final class Crowd {
                 shoppers.append(
                     SeatBuyer(
                         "\(prefix)s\(index)", stage, seed: seed, room: scene.seatRoom.id,
-                        performance: scene.performance, plan: plan))
+                        performance: scene.performance, plan: plan, asks: schedule.losesRedisData))
             default: pollers.append(PollingBuyer("\(prefix)r\(index)", stage, seed: seed, sale: scene.plain.id))
             }
         }

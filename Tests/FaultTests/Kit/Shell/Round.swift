@@ -32,7 +32,7 @@ struct Round {
         let offer = scene.offer
         let inquiry = Inquiry(stage: stage, offer: offer)
         let crowd = Crowd(stage, prefix: "\(name)-")
-        crowd.gather(clients, scene, seed: schedule.seed)
+        crowd.gather(clients, scene, schedule)
         let sampler = Sampler(stage, offer.rooms)
         sampler.start()
         crowd.probe(scene.probed.id)

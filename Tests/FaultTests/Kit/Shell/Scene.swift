@@ -77,16 +77,18 @@ struct Scene {
         guard let answer, answer.isSuccess else { throw StageFailure(description: "a room: \(answer?.code ?? "none")") }
     }
 
+    private static let holdSeconds: Int64 = 3
+
     private static func performance(_ stage: Stage, seats: Int64, room: String) async throws -> Offer.Performance {
         let concert = try made(
             "a concert", await stage.call(.post, "/api/concerts", as: .admin, ["name": "Chaos"]), "concertId")
         let answer = await stage.call(
             .post, "/api/concerts/\(concert)/dates", as: .admin,
             [
-                "startsAt": moment(in: 600_000), "price": 10, "room": .text(room), "holdSeconds": 4,
+                "startsAt": moment(in: 600_000), "price": 10, "room": .text(room), "holdSeconds": .integer(holdSeconds),
                 "seats": .integer(seats),
             ])
         let id = try made("a performance", answer, "concertDetailId")
-        return Offer.Performance(id: id, seats: seats, price: 10, holdSeconds: 4)
+        return Offer.Performance(id: id, seats: seats, price: 10, holdSeconds: holdSeconds)
     }
 }

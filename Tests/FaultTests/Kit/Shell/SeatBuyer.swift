@@ -31,9 +31,15 @@ final class SeatBuyer: Shopper {
     static let points: Int64 = 1000
     private static let mostAttempts = 5
 
+    /// Whether Redis loses data, and so perhaps the hold: then it asks, some time after its end. Else it has to be told.
+    private let asks: Bool
+    private var expiresAt: Int64 = 0
+
     init(
-        _ name: String, _ stage: Stage, seed: UInt64, room: String, performance: Offer.Performance, plan: Plan
+        _ name: String, _ stage: Stage, seed: UInt64, room: String, performance: Offer.Performance, plan: Plan,
+        asks: Bool
     ) {
+        self.asks = asks
         self.room = room
         self.performance = performance
         self.plan = plan
@@ -50,8 +56,9 @@ final class SeatBuyer: Shopper {
         case .admitted(_, let pass, _): self.pass = pass
         case .expired(_, let pass): if pass == self.pass { losePass() }
         case .left: losePass()
-        case .held(let reservation, let seats, _):
+        case .held(let reservation, let seats, let expires):
             held = reservation
+            expiresAt = expires
             price = performance.price * Int64(seats.count)
         case .reservation(let reservation, let status): statuses[reservation] = status
         default: break
@@ -126,7 +133,9 @@ final class SeatBuyer: Shopper {
     }
 
     private func go(on held: String) async -> String? {
+        if statuses[held] == nil, asks, EventLoop.wallMilliseconds > expiresAt + 3000 { await ask(held) }
         let status = statuses[held] ?? ""
+        if status == "lost" { return leave() }
         switch plan {
         case .dawdle: return status == "" ? "the end of reservation \(held)" : leave()
         case .release:
@@ -146,6 +155,16 @@ final class SeatBuyer: Shopper {
     }
 
     private var isReleased = false
+
+    /// Reads what became of a hold.
+    private func ask(_ reservation: String) async {
+        let answer = await stage.call(.get, "/api/reservations/\(reservation)", as: .client(name), on: anyGateway)
+        guard let answer, !answer.isTransient else { return await holdBack() }
+        let status = answer.isSuccess ? answer.message["status"] ?? "" : "lost"
+        guard status != "held" else { return }
+        statuses[reservation] = status
+        note(.reservation(reservation, status: status))
+    }
 
     /// Pays; whether there was an answer that stands.
     private func pay(_ reservation: String) async -> Bool {
