@@ -23,7 +23,7 @@ struct Round {
     let name: String
 
     /// How long the system may take to decide claims again after a fault, and to end all that was begun.
-    private static let patience: Int64 = 30_000
+    private static let patience: Int64 = 60_000
 
     func run() async throws -> Result {
         let began = EventLoop.wallMilliseconds
@@ -129,7 +129,7 @@ struct Round {
             result.violations.append(Violation("unsettled", "\(Self.patience) ms after the end there were \(left)"))
         }
         let shoppers = crowd.shoppers
-        try? await eventually("all are told", within: 10_000) {
+        try? await eventually("all are told", within: 20_000) {
             guard let (epoch, offsets) = await inquiry.offsets(of: shoppers.map(\.name)) else { return false }
             return shoppers.allSatisfy { shopper in
                 guard let position = shopper.position else { return false }
