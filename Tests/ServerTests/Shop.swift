@@ -18,11 +18,19 @@ final class Shop {
         var redis = RedisServer.Options()
         /// Whether PostgreSQL is one that the test may stop.
         var hasOwnPostgres = false
+        /// How that one is set up; with a small file system its database is there.
+        var postgres = PostgresServer.Options()
+        /// Whether the processes reach Redis, or PostgreSQL, through a proxy that a test may do something to.
+        var redisByProxy = false
+        var postgresByProxy = false
     }
 
     let redis: RedisServer
     let postgres: PostgresServer
-    let database: String
+    /// The database by which a test looks: it goes by no proxy.
+    var database: String
+    private let redisProxied: FaultProxy?
+    private let postgresProxied: FaultProxy?
     private(set) var instances: [DibsProcess] = []
     /// Every one that was ever started.
     private var processes: [DibsProcess] = []
@@ -38,11 +46,21 @@ final class Shop {
     init(_ options: Options) async throws {
         issuer = TokenIssuer(secret: jwtSecret)
         redis = try await RedisServer.start(options.redis)
-        postgres = try await options.hasOwnPostgres ? PostgresServer.launch() : PostgresServer.shared()
-        database = try await postgres.makeDatabase()
+        postgres =
+            try await options.hasOwnPostgres ? PostgresServer.launch(options.postgres) : PostgresServer.shared()
+        if options.postgres.smallSpaceMegabytes > 0 {
+            try await postgres.makeSmallSpace()
+            database = try await postgres.makeDatabase(tablespace: "small")
+        } else {
+            database = try await postgres.makeDatabase()
+        }
+        redisProxied = options.redisByProxy ? try FaultProxy.redis(redis.socketPath) : nil
+        postgresProxied = options.postgresByProxy ? try FaultProxy.postgres(postgres.socketPath) : nil
+        let name = String(database[database.range(of: "dbname=")!.upperBound...])
         let password = options.redis.password
         environment = [
-            "DIBS_LISTEN": "127.0.0.1:0", "DIBS_REDIS_URL": redis.url, "DIBS_DATABASE_URL": database,
+            "DIBS_LISTEN": "127.0.0.1:0", "DIBS_REDIS_URL": redisProxied?.redisURL ?? redis.url,
+            "DIBS_DATABASE_URL": postgresProxied?.connectionString(database: name) ?? database,
             "DIBS_ADMIN_KEY": adminKey, "DIBS_SERVICE_KEY": serviceKey, "DIBS_JWT_SECRET": jwtSecret,
             "DIBS_RATE_LIMIT": "off", "DIBS_LOG_LEVEL": "debug",
         ].merging(options.environment) { $1 }
@@ -50,6 +68,11 @@ final class Shop {
         if let password { secrets.insert(password) }
         for _ in 0..<options.instances { try await start() }
     }
+
+    /// What is between the processes and Redis.
+    var redisProxy: FaultProxy { redisProxied! }
+    /// What is between the processes and PostgreSQL.
+    var postgresProxy: FaultProxy { postgresProxied! }
 
     /// Starts one more process; returns its place among ``instances``.
     @discardableResult

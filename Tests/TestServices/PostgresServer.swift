@@ -13,10 +13,20 @@ public final class PostgresServer: Sendable {
 
     private static let sharedServer = Task { try await PostgresServer.launch() }
 
+    /// How a cluster is set up.
+    public struct Options: Sendable {
+        /// More lines of its configuration.
+        public var settings: [String] = []
+        /// The size of a file system of its own for the tablespace `small`, in megabytes; 0 for none.
+        public var smallSpaceMegabytes = 0
+        /// As the shared one.
+        public init() {}
+    }
+
     /// A cluster for a test that stops or kills it.
-    public static func launch() async throws -> PostgresServer {
+    public static func launch(_ options: Options = Options()) async throws -> PostgresServer {
         EventLoop.startInBackground()
-        return try await blocking { try PostgresServer() }
+        return try await blocking { try PostgresServer(options) }
     }
 
     /// Why the cluster cannot be used.
@@ -25,8 +35,9 @@ public final class PostgresServer: Sendable {
         public let description: String
     }
 
-    private let directory: String
-    private let port: Int
+    let directory: String
+    let port: Int
+    private let options: Options
     private let programs: String
     private let process = Mutex<pid_t>(0)
     private static let databases = Atomic<Int>(0)
@@ -34,12 +45,12 @@ public final class PostgresServer: Sendable {
     // MARK: Databases
 
     /// Creates an empty database and answers how to connect to it, by the unix socket.
-    public func makeDatabase(encoding: String = "UTF8") async throws -> String {
+    public func makeDatabase(encoding: String = "UTF8", tablespace: String = "pg_default") async throws -> String {
         let name = "test_\(PostgresServer.databases.add(1, ordering: .relaxed).newValue)"
         try await PostgresServer.blocking {
             try self.run([
                 "createdb", "-h", self.directory, "-p", String(self.port), "-U", "postgres", "-E", encoding,
-                "-T", "template0", "--locale=C", name,
+                "-T", "template0", "--locale=C", "-D", tablespace, name,
             ])
         }
         return connectionString(database: name)
@@ -49,6 +60,9 @@ public final class PostgresServer: Sendable {
     public func connectionString(database: String) -> String {
         "host=\(directory) port=\(port) user=postgres dbname=\(database)"
     }
+
+    /// The path of its socket.
+    public var socketPath: String { "\(directory)/.s.PGSQL.\(port)" }
 
     /// How to connect to a database by TCP, as a URI with a host name.
     public func uri(database: String) -> String { "postgresql://postgres@localhost:\(port)/\(database)" }
@@ -90,6 +104,9 @@ public final class PostgresServer: Sendable {
     /// Lets a frozen one go on.
     public func thaw() { signal(SIGCONT) }
 
+    /// Has it read its configuration again.
+    func reload() { Glibc.kill(process.withLock { $0 }, SIGHUP) }
+
     private func signal(_ signal: Int32) {
         let server = process.withLock { $0 }
         for process in [server] + PostgresServer.children(of: server) { Glibc.kill(process, signal) }
@@ -97,7 +114,9 @@ public final class PostgresServer: Sendable {
 
     // MARK: Starting
 
-    private init() throws {
+    /// - Parameter primary: the one that it follows, when it is a standby.
+    init(_ options: Options, standbyOf primary: PostgresServer? = nil) throws {
+        self.options = options
         var template = Array("/tmp/dibs-postgres-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw Failure(description: "mkdtemp: \(errno)") }
         directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -109,13 +128,27 @@ public final class PostgresServer: Sendable {
             }
         }
         try watchOver()
+        if let primary {
+            try run([
+                "pg_basebackup", "-h", primary.directory, "-p", String(primary.port), "-U", "postgres", "-D",
+                "\(directory)/data", "-R", "-X", "stream", "-c", "fast", "-N",
+            ])
+            try configure("port = \(port)", "unix_socket_directories = '\(directory)'")
+            try boot()
+            return
+        }
         try run([
             "initdb", "-D", "\(directory)/data", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8", "-A", "trust",
             "-N",
         ])
         try write(
-            "local guarded all scram-sha-256\nlocal all all trust\nhost all all 127.0.0.1/32 trust\n",
-            to: "data/pg_hba.conf")
+            """
+            local guarded all scram-sha-256
+            local all all trust
+            local replication all trust
+            host all all 127.0.0.1/32 trust
+
+            """, to: "data/pg_hba.conf")
         try write(
             """
             listen_addresses = '127.0.0.1'
@@ -126,12 +159,21 @@ public final class PostgresServer: Sendable {
             full_page_writes = off
             shared_buffers = '256MB'
             max_wal_size = '2GB'
+
             """, to: "data/postgresql.auto.conf")
+        try configure(options.settings)
         try boot()
     }
 
+    /// Adds lines to the configuration; a later one wins.
+    func configure(_ lines: String...) throws { try configure(lines) }
+
+    private func configure(_ lines: [String]) throws {
+        try write(lines.map { $0 + "\n" }.joined(), to: "data/postgresql.auto.conf", mode: "a")
+    }
+
     private func boot() throws {
-        let server = try spawn(["postgres", "-D", "\(directory)/data"])
+        let server = try spawn(["postgres", "-D", "\(directory)/data"], namespace: smallSpace())
         process.withLock { $0 = server }
         for _ in 0..<6000 {
             // The first line is the process, the eighth its state.
@@ -203,7 +245,7 @@ public final class PostgresServer: Sendable {
     // MARK: Processes and files
 
     /// Runs one of PostgreSQL's programs to its end.
-    private func run(_ arguments: [String]) throws {
+    func run(_ arguments: [String]) throws {
         let process = try spawn(arguments)
         var status: Int32 = 0
         while waitpid(process, &status, 0) < 0 && errno == EINTR {}
@@ -212,7 +254,22 @@ public final class PostgresServer: Sendable {
         }
     }
 
-    private func spawn(_ arguments: [String], input: Int32? = nil, log: String? = nil) throws -> pid_t {
+    /// The command that gives the server a small file system, which nobody else sees; it goes with the server.
+    private func smallSpace() throws -> [String] {
+        guard options.smallSpaceMegabytes > 0 else { return [] }
+        let place = "\(directory)/small"
+        mkdir(place, 0o700)
+        let isRoot = geteuid() == 0
+        // In a namespace of users only root may mount; PostgreSQL must not be root there either.
+        let owner = isRoot ? "id=$(id -u postgres),gid=$(id -g postgres)" : "id=0,gid=0"
+        let next = isRoot ? "" : "unshare -U --map-user=\(getuid()) "
+        let mount = "mount -t tmpfs -o size=\(options.smallSpaceMegabytes)m,mode=700,u\(owner) small \(place)"
+        return ["/usr/bin/unshare", isRoot ? "-m" : "-Urm", "sh", "-c", "\(mount) && exec \(next)\"$@\"", "sh"]
+    }
+
+    private func spawn(
+        _ arguments: [String], input: Int32? = nil, log: String? = nil, namespace: [String] = []
+    ) throws -> pid_t {
         var arguments = arguments
         if !arguments[0].hasPrefix("/") {
             arguments[0] = "\(programs)/\(arguments[0])"
@@ -220,6 +277,7 @@ public final class PostgresServer: Sendable {
                 arguments = ["/usr/bin/setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] + arguments
             }
         }
+        arguments = namespace + arguments
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
@@ -265,8 +323,8 @@ public final class PostgresServer: Sendable {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    private func write(_ text: String, to name: String) throws {
-        guard let file = fopen("\(directory)/\(name)", "w") else {
+    private func write(_ text: String, to name: String, mode: String = "w") throws {
+        guard let file = fopen("\(directory)/\(name)", mode) else {
             throw Failure(description: "write \(name): \(errno)")
         }
         fputs(text, file)
@@ -275,7 +333,7 @@ public final class PostgresServer: Sendable {
 
     /// Does blocking work on a thread of its own: it holds up neither tests nor the loop, nor the few threads on which
     /// the loop resolves names for whoever is being tested.
-    private static func blocking<Success: Sendable>(
+    static func blocking<Success: Sendable>(
         _ work: @escaping @Sendable () throws -> Success
     ) async throws -> Success {
         try await withCheckedThrowingContinuation { continuation in

@@ -26,6 +26,8 @@ public final class RedisServer {
 
     private let directory: String
     private let options: Options
+    /// The password it asks for.
+    var password: String? { options.password }
     private var process: ChildProcess?
     private var exits: [CheckedContinuation<Void, Never>] = []
 
