@@ -27,6 +27,9 @@ import Testing
             }
             for step in schedule.steps {
                 #expect(step.fault.kind.durations.contains(step.fault.milliseconds))
+                if step.fault.kind == .redisFailover {
+                    #expect(step == schedule.steps.last || schedule.steps[1].fault.kind.subject != 2)
+                }
                 #expect((0..<Schedule.instances).contains(step.fault.target))
             }
         }
@@ -45,9 +48,9 @@ import Testing
     @Test func words() throws {
         #expect(try Run.Options.kinds("") == Self.all)
         #expect(try Run.Options.kinds("kill,cut") == [.kill, .cut])
-        #expect(try Run.Options.kinds("loss") == [.redisOlder, .redisEmpty, .redisFlush])
+        #expect(try Run.Options.kinds("loss") == [.redisOlder, .redisEmpty, .redisFlush, .redisFailover])
         #expect(try !Run.Options.kinds("-loss").contains(.redisOlder))
-        #expect(try Run.Options.kinds("redis -loss") == [.redisKill, .redisPause])
+        #expect(try Run.Options.kinds("redis -loss -network") == [.redisKill, .redisPause])
         #expect(throws: (any Error).self) { try Run.Options.kinds("nonsense") }
         #expect(throws: (any Error).self) { try Run.Options.kinds("kill,-kill") }
     }

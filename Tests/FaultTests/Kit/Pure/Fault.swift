@@ -20,6 +20,14 @@ public struct Fault: Sendable, Hashable, CustomStringConvertible {
         case redisEmpty = "redis-empty"
         /// FLUSHALL, over connections that stand.
         case redisFlush = "redis-flush"
+        /// A replica takes over that has missed the last writes.
+        case redisFailover = "redis-failover"
+        /// The network between an instance and Redis lets nothing through, and closes nothing.
+        case redisHang = "redis-hang"
+        /// What an instance asks of Redis happens; the answers are lost, and then the connections.
+        case redisLost = "redis-lost"
+        /// The network between an instance and Redis is slow.
+        case redisDelay = "redis-delay"
         /// Every process of PostgreSQL is killed; it is started again.
         case postgresKill = "postgres-kill"
         /// PostgreSQL is shut down in order, and started again.
@@ -32,11 +40,17 @@ public struct Fault: Sendable, Hashable, CustomStringConvertible {
         case postgresTerminate = "postgres-terminate"
         /// All connections that PostgreSQL takes are in use by others, and ours are ended.
         case postgresExhaust = "postgres-exhaust"
+        /// The network between an instance and PostgreSQL lets nothing through, and closes nothing.
+        case postgresHang = "postgres-hang"
+        /// What an instance asks of PostgreSQL happens; the answers are lost, and then the connections.
+        case postgresLost = "postgres-lost"
+        /// The network between an instance and PostgreSQL is slow.
+        case postgresDelay = "postgres-delay"
 
         /// Whether Redis forgets what it decided.
         public var losesRedisData: Bool {
             switch self {
-            case .redisOlder, .redisEmpty, .redisFlush: true
+            case .redisOlder, .redisEmpty, .redisFlush, .redisFailover: true
             default: false
             }
         }
@@ -49,6 +63,14 @@ public struct Fault: Sendable, Hashable, CustomStringConvertible {
             }
         }
 
+        /// Whether it is one of the network.
+        public var isOfNetwork: Bool {
+            switch self {
+            case .cut, .redisHang, .redisLost, .redisDelay, .postgresHang, .postgresLost, .postgresDelay: true
+            default: false
+            }
+        }
+
         /// Whether another fault may happen at the same time.
         public var mayOverlap: Bool { self != .rolling && !losesRedisData }
 
@@ -57,8 +79,12 @@ public struct Fault: Sendable, Hashable, CustomStringConvertible {
             switch self {
             case .kill, .stop, .rolling: 0
             case .cut: 1
-            case .redisKill, .redisPause, .redisOlder, .redisEmpty, .redisFlush: 2
-            case .postgresKill, .postgresRestart, .postgresPause, .postgresLock, .postgresTerminate, .postgresExhaust: 3
+            case .redisKill, .redisPause, .redisOlder, .redisEmpty, .redisFlush, .redisFailover, .redisHang, .redisLost,
+                .redisDelay:
+                2
+            case .postgresKill, .postgresRestart, .postgresPause, .postgresLock, .postgresTerminate, .postgresExhaust,
+                .postgresHang, .postgresLost, .postgresDelay:
+                3
             }
         }
 
@@ -74,7 +100,10 @@ public struct Fault: Sendable, Hashable, CustomStringConvertible {
             // Calls give up after 2 s.
             case .redisPause: 300...4000
             // How old the data is.
-            case .redisOlder: 100...1500
+            case .redisOlder, .redisFailover: 100...1500
+            case .redisHang, .postgresHang: 500...7000
+            case .redisLost, .postgresLost: 100...1500
+            case .redisDelay, .postgresDelay: 500...4000
             case .redisFlush: 0...0
             case .postgresKill, .postgresRestart: 0...2500
             // Statements give up after 5 s.
@@ -102,7 +131,8 @@ public struct Fault: Sendable, Hashable, CustomStringConvertible {
 
     /// In words.
     public var description: String {
-        let target = kind == .kill || kind == .stop ? "(\(target))" : ""
+        let isOfOne = kind == .kill || kind == .stop || (kind.isOfNetwork && kind != .cut)
+        let target = isOfOne ? "(\(target))" : ""
         return "\(kind.rawValue)\(target) \(milliseconds) ms"
     }
 }

@@ -40,7 +40,9 @@ public struct Schedule: Sendable, Equatable, CustomStringConvertible {
         } else if dice < 45 {
             // Losing Redis' data and the process that told, at once, is a double fault that is not promised anything; one
             // after the other it is.
-            let other = Self.fault(kinds.randomElement(using: &random) ?? .cut, &random)
+            // Whoever took over is nobody's primary: what is left of Redis after that is not harmed again.
+            let all = first.kind == .redisFailover ? kinds.filter { $0.subject != first.kind.subject } : kinds
+            let other = Self.fault(all.randomElement(using: &random) ?? .cut, &random)
             steps.append(Step(start: .recovered(Int64.random(in: 0...800, using: &random)), fault: other))
         }
         self.steps = steps

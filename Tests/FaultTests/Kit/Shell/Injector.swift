@@ -56,6 +56,11 @@ struct Injector {
             try await stage.redis.restart(keepingData: false)
         case .redisFlush:
             _ = await stage.probe.ask("FLUSHALL")
+        case .redisFailover: try await stage.failOver(missing: pause)
+        case .redisHang, .redisLost, .redisDelay:
+            try await disturb(stage.links[fault.target].redis, fault)
+        case .postgresHang, .postgresLost, .postgresDelay:
+            try await disturb(stage.links[fault.target].postgres, fault)
         case .postgresKill:
             try await stage.postgres.kill()
             await EventLoop.sleep(milliseconds: pause)
@@ -78,7 +83,7 @@ struct Injector {
                 await EventLoop.sleep(milliseconds: pause / 3)
             }
         case .postgresExhaust:
-            let hog = try ConnectionHog(stage.database)
+            let hog = try PlaceTaker(stage.database)
             try await terminateConnections()
             // Ours may win the race for some of the places; until the hog has all that are left.
             hog.take(Stage.databaseConnections)
@@ -86,6 +91,17 @@ struct Injector {
             hog.close()
         }
         return EventLoop.wallMilliseconds
+    }
+
+    private func disturb(_ link: FaultProxy, _ fault: Fault) async throws {
+        switch fault.kind {
+        case .redisHang, .postgresHang: link.hang()
+        case .redisLost, .postgresLost: link.hang(.replies)
+        default: link.delay(milliseconds: max(20, fault.milliseconds / 12))
+        }
+        await EventLoop.sleep(milliseconds: fault.milliseconds)
+        if fault.kind == .redisLost || fault.kind == .postgresLost { link.cut() }
+        try link.resume()
     }
 
     private func terminateConnections() async throws {
@@ -97,7 +113,7 @@ struct Injector {
 
 /// Connections to PostgreSQL that do nothing but be there.
 @LoopActor
-private final class ConnectionHog {
+private final class PlaceTaker {
     private let path: String
     private let database: String
     private var descriptors: [Int32] = []

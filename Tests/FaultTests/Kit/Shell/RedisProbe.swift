@@ -23,14 +23,15 @@ final class RedisProbe {
         var list: [Reply] { if case .list(let list) = self { list } else { [] } }
     }
 
-    private let path: String
+    private let path: @LoopActor () -> String
     private var descriptor: Int32 = -1
     private var watcher: DescriptorWatcher?
     private var input: [UInt8] = []
     private var position = 0
     private var waiting: [CheckedContinuation<Reply?, Never>] = []
 
-    init(path: String) { self.path = path }
+    /// - Parameter path: of the socket, where it is now.
+    init(path: @escaping @LoopActor () -> String) { self.path = path }
 
     isolated deinit { close() }
 
@@ -80,7 +81,7 @@ final class RedisProbe {
         let made = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path().utf8) }
         let status = withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 connect(made, $0, socklen_t(MemoryLayout<sockaddr_un>.size))

@@ -176,7 +176,7 @@ final class Sampler {
 
     init(_ stage: Stage, _ rooms: [Offer.Room]) {
         self.rooms = rooms
-        probe = RedisProbe(path: stage.redis.socketPath)
+        probe = RedisProbe { stage.redis.socketPath }
     }
 
     func start() {

@@ -29,7 +29,7 @@ public final class Run {
         /// One round of everything.
         public init() {}
 
-        /// From variables: `ROUNDS`, `SEED`, `CLIENTS`, `FAULTS` (kinds, or groups: `process`, `redis`, `loss`,
+        /// From variables: `ROUNDS`, `SEED`, `CLIENTS`, `FAULTS` (kinds, or groups: `process`, `network`, `redis`, `loss`,
         /// `postgres`; those that begin with `-` are left out), `KEEP`.
         public init(environment: [String: String]) throws {
             rounds = environment["ROUNDS"].flatMap { Int($0) } ?? 1
@@ -46,6 +46,7 @@ public final class Run {
                 switch word {
                 case "all": return Fault.Kind.allCases
                 case "process": return Fault.Kind.allCases.filter(\.harmsInstance)
+                case "network": return Fault.Kind.allCases.filter(\.isOfNetwork)
                 case "loss": return Fault.Kind.allCases.filter(\.losesRedisData)
                 case "redis": return Fault.Kind.allCases.filter { $0.rawValue.hasPrefix("redis") }
                 case "postgres": return Fault.Kind.allCases.filter { $0.rawValue.hasPrefix("postgres") }
@@ -113,7 +114,13 @@ public final class Run {
         options.say(
             "round \(number)/\(options.rounds) seed \(schedule.seed): \(schedule); \(result.outcomes) outcomes, recovered "
                 + "\(times.joined(separator: " ")) ms, \(result.violations.count) violations, \(seconds) s")
-        guard !result.violations.isEmpty else { return [] }
+        guard !result.violations.isEmpty else {
+            if stage.isUsedUp {
+                await stage.close()
+                self.stage = nil
+            }
+            return []
+        }
         for violation in result.violations.prefix(12) { options.say("    \(violation)") }
         let path = try keep(number, schedule, result, stage)
         options.say(

@@ -34,10 +34,20 @@ final class Stage {
         var isTransient: Bool { status == 503 || status == 429 || status >= 500 }
     }
 
-    let redis: RedisServer
+    /// What stands between an instance and its servers.
+    struct Links {
+        let redis: FaultProxy
+        let postgres: FaultProxy
+    }
+
+    private(set) var redis: RedisServer
     let postgres: PostgresServer
     let database: String
-    let probe: RedisProbe
+    private(set) var probe: RedisProbe
+    /// One for each instance.
+    private(set) var links: [Links] = []
+    /// Whether it can't be used for another round: Redis is not the one that was set up.
+    private(set) var isUsedUp = false
     private(set) var instances: [Instance] = []
     private let environment: [String: String]
     private let adminKey = "admin-" + UUID().uuidString
@@ -59,8 +69,10 @@ final class Stage {
         try await postgres.stop()
         try await postgres.start()
         let stage = Stage(redis, postgres, database, changes)
-        for roles in Self.roles {
-            let process = try await stage.launch(roles)
+        for (index, roles) in Self.roles.enumerated() {
+            let links = try Links(redis: .redis(redis.socketPath), postgres: .postgres(postgres.socketPath))
+            stage.links.append(links)
+            let process = try await stage.launch(index)
             stage.instances.append(Instance(roles: roles, process: process))
         }
         return stage
@@ -74,21 +86,43 @@ final class Stage {
         self.database = database
         let secret = "secret-" + UUID().uuidString
         issuer = TokenIssuer(secret: secret)
-        probe = RedisProbe(path: redis.socketPath)
+        probe = RedisProbe { redis.socketPath }
         environment = [
-            "DIBS_LISTEN": "127.0.0.1:0", "DIBS_REDIS_URL": redis.url, "DIBS_DATABASE_URL": database,
+            "DIBS_LISTEN": "127.0.0.1:0",
             "DIBS_ADMIN_KEY": adminKey, "DIBS_SERVICE_KEY": serviceKey, "DIBS_JWT_SECRET": secret,
             "DIBS_RATE_LIMIT": "off", "DIBS_LOG_LEVEL": "info",
         ].merging(changes) { $1 }
     }
 
-    private func launch(_ roles: String) async throws -> DibsProcess {
-        try await DibsProcess.serve(environment: environment.merging(["DIBS_ROLES": roles]) { $1 })
+    private func launch(_ index: Int) async throws -> DibsProcess {
+        var environment = environment
+        environment["DIBS_ROLES"] = Self.roles[index]
+        environment["DIBS_REDIS_URL"] = links[index].redis.redisURL
+        let name = database.split(separator: "=").last.map(String.init) ?? ""
+        environment["DIBS_DATABASE_URL"] = links[index].postgres.connectionString(database: name)
+        return try await DibsProcess.serve(environment: environment)
+    }
+
+    /// A replica that has missed the writes of so many milliseconds takes over.
+    func failOver(missing milliseconds: Int64) async throws {
+        let replica = try await redis.makeReplica()
+        try await replica.stopFollowing()
+        await EventLoop.sleep(milliseconds: milliseconds)
+        await redis.kill()
+        try await replica.promote()
+        redis = replica
+        isUsedUp = true
+        probe.close()
+        probe = RedisProbe { replica.socketPath }
+        for link in links {
+            link.redis.target = .unix(path: replica.socketPath)
+            link.redis.cut()
+        }
     }
 
     /// Starts an instance again that has ended; returns when it is ready.
     func restart(_ index: Int) async throws {
-        let process = try await launch(instances[index].roles)
+        let process = try await launch(index)
         instances[index].process = process
         instances[index].url = process.url
     }
@@ -98,6 +132,10 @@ final class Stage {
         for instance in instances { instance.process.signal(SIGKILL) }
         for instance in instances { _ = try? await instance.process.waitForExit() }
         probe.close()
+        for link in links {
+            link.redis.close()
+            link.postgres.close()
+        }
         await redis.kill()
         try? await postgres.kill()
     }
