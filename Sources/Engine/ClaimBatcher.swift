@@ -93,7 +93,7 @@ struct ClaimReplies {
         guard position < bytes.endIndex else { return .failure(Outage(.redis, "too few answers to claims")) }
         let kind = bytes[position]
         bytes.formIndex(after: &position)
-        var numbers: (Int64, Int64, Int64, Int64) = (0, 0, 0, 0)
+        var numbers: (Int64, Int64, Int64, Int64, Int64) = (0, 0, 0, 0, 0)
         var index = 0
         while position < bytes.endIndex {
             let byte = bytes[position]
@@ -107,7 +107,8 @@ struct ClaimReplies {
                 case 0: numbers.0 = numbers.0 &* 10 &+ digit
                 case 1: numbers.1 = numbers.1 &* 10 &+ digit
                 case 2: numbers.2 = numbers.2 &* 10 &+ digit
-                default: numbers.3 = numbers.3 &* 10 &+ digit
+                case 3: numbers.3 = numbers.3 &* 10 &+ digit
+                default: numbers.4 = numbers.4 &* 10 &+ digit
                 }
             }
         }
@@ -117,8 +118,8 @@ struct ClaimReplies {
             return .success(
                 .accepted(
                     Acceptance(
-                        order: order, ticket: numbers.1, remaining: numbers.2, allowance: index == 3 ? numbers.3 : nil))
-            )
+                        order: order, ticket: numbers.1, remaining: numbers.2, allowance: index >= 3 ? numbers.3 : nil,
+                        slot: index >= 4 ? numbers.4 : nil)))
         case UInt8(ascii: "r"):
             return .success(.repeated(Acceptance(order: order, ticket: numbers.1, remaining: nil)))
         case UInt8(ascii: "d"): return .success(.refused(.duplicate, order: order))

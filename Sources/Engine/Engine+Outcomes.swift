@@ -16,16 +16,18 @@ extension Engine {
     /// The outcomes of a client after an offset that its log still keeps, oldest first, and the last offset in the log:
     /// 0 when it has none. Renews the log's life.
     ///
-    /// An offset above `last` is one of an earlier life of the log, which has ended since.
+    /// An offset above `last` is one of an earlier life of the log, which has ended since. `kept` is nil where this run of
+    /// Redis has not added to the log.
     /// - Throws: ``Outage``.
     public func outcomes(
         of client: ClientID, after offset: Int64
-    ) async throws(Outage) -> (last: Int64, outcomes: [LoggedOutcome]) {
+    ) async throws(Outage) -> (last: Int64, kept: KeptOffsets?, outcomes: [LoggedOutcome]) {
         let key = Keys.client(client)
         var command = RedisCommand(function: .log, keys: [key])
         command.append(max(0, offset))
         command.append(configuration.outcomeLimit)
         command.append(configuration.outcomeSeconds)
+        command.append(runTag)
         let parts = try await router.ask(calling: command, about: key).elements
         var outcomes: [LoggedOutcome] = []
         for index in stride(from: 1, to: parts.count - 1, by: 2) {
@@ -35,7 +37,9 @@ extension Engine {
                 outcomes.append(LoggedOutcome(offset: offset, outcome: outcome))
             }
         }
-        return (parts.first?.number ?? 0, outcomes)
+        // Offsets and outcomes come in twos.
+        let kept = parts.count % 2 == 0 ? parts.last?.string.flatMap { KeptOffsets($0) } : nil
+        return (parts.first?.number ?? 0, kept, outcomes)
     }
 
     /// The offset at which an outcome stands in its client's log; nil when it was not told, or the log no longer keeps
@@ -60,5 +64,30 @@ extension Engine {
                     return (RedisCommand("EXPIRE", key, seconds), key)
                 }, areCalls: false)
         }
+    }
+}
+
+/// Which offsets of a log mean what they meant in earlier runs of Redis, each of which may have lost the end of the log, and
+/// given the same offsets again.
+public struct KeptOffsets: Hashable, Sendable {
+    /// How long the log was when this run first added to it.
+    private let base: Int64
+    /// The shortest that it was when any run first added to it.
+    private let shortest: Int64
+    /// The run that had added to it before this one; ``Engine/Engine/runTag``.
+    private let previous: Substring
+
+    /// From `b m h` as `dibs_log` has it; nil when it isn't that.
+    init?(_ text: String) {
+        let words = text.split(separator: " ", omittingEmptySubsequences: false)
+        guard words.count == 3, let base = Int64(words[0]), let shortest = Int64(words[1]) else { return nil }
+        self.base = base
+        self.shortest = shortest
+        previous = words[2]
+    }
+
+    /// The last offset that still means what it meant in an earlier run; ``Engine/Engine/runTag``.
+    public func last(ofRun run: some StringProtocol) -> Int64 {
+        !run.isEmpty && previous == run ? base : shortest
     }
 }

@@ -21,13 +21,17 @@ public final class Engine {
     let holdBatcher: HoldBatcher
     private let commands: RedisConnection
     private let found: Greeted
+    private let watchTimer = LoopTimer()
+    private var isLooking = false
+    private static let watchMilliseconds: Int64 = 300
     /// Told each time the command connection becomes ready, within that moment: before whoever waits for the connection
     /// goes on, and before any command but the greeting is sent on it. `isOtherRun` says that this Redis is another
-    /// than the one that was connected before, or was restarted since, and may have lost its latest writes; so is the
-    /// first. Set before ``start()``.
+    /// than the one that was connected before, or was restarted since, or has other data, and may have lost its latest
+    /// writes; so is the first. Set before ``start()``.
     public var onConnected: (@LoopActor (_ isOtherRun: Bool) -> Void)?
     /// The name that Redis gave itself at its start (`run_id`); nil before the first connection.
     public private(set) var serverRun: String?
+    private var connectedData: String?
     private var waiting: [CheckedContinuation<Void, Never>] = []
 
     /// An engine that is not connected.
@@ -44,7 +48,7 @@ public final class Engine {
         subscriber = RedisSubscriber(
             url: configuration.url, replyTimeoutMilliseconds: configuration.replyTimeoutMilliseconds, log: log)
         claims = ClaimBatcher(router: router, configuration: configuration)
-        tells = TellBatcher(router: router, configuration: configuration)
+        tells = TellBatcher(router: router, configuration: configuration) { Engine.tag(found.run) }
         rooms = RoomCalls(router: router, configuration: configuration, tells: tells, log: log)
         passBatcher = PassBatcher(router: router, calls: rooms)
         seatCalls = SeatCalls(router: router, configuration: configuration, tells: tells, log: log)
@@ -60,10 +64,35 @@ public final class Engine {
         }
         subscriber.start { [weak self] in self?.connected() }
         commands.start()
+        watchTimer.start(after: Self.watchMilliseconds, every: Self.watchMilliseconds) { [weak self] in
+            guard let self, self.commands.isReady, !self.isLooking else { return }
+            EventLoop.task { try? await self.requireSameData() }
+        }
+    }
+
+    /// Looks whether Redis still has the data set that it had when the connection was made: data may be flushed while
+    /// connections stand. If not, both connections are made anew, as if Redis had been restarted.
+    /// - Throws: ``Outage`` when it has another, or can't be asked.
+    public func requireSameData() async throws(Outage) {
+        isLooking = true
+        defer { isLooking = false }
+        let known = found.dataEpoch
+        let reply = try await router.ask(RedisCommand("GET", Keys.dataEpoch), about: Keys.dataEpoch)
+        if case .error(let error) = reply { throw error.outage }
+        guard reply.string != known else { return }
+        let reason = "the data set is another, or was flushed"
+        // Who asked at the same time has done it already.
+        if found.dataEpoch == known, commands.isReady {
+            log(.error, "redis_data_lost", ["was": .text(known ?? "")])
+            subscriber.renew(reason)
+            commands.renew(reason)
+        }
+        throw Outage(.redis, reason)
     }
 
     /// Waits for what is in flight, as long as a reply may take, and closes the connections. Later calls throw.
     public func stop() async {
+        watchTimer.stop()
         // Redis answers in order: after this nothing is in flight.
         if commands.isReady { try? await ping() }
         commands.stop()
@@ -91,13 +120,24 @@ public final class Engine {
     /// name than before means that Redis' data was lost.
     public var dataEpoch: String? { found.dataEpoch }
 
+    /// Names the run of Redis and its data set, separated by a dot: another than before means that something may have been lost. Nil before
+    /// the first connection, and where Redis does not say which run it is.
+    public private(set) var identity: String?
+
+    /// The beginning of ``serverRun``, long enough to tell runs apart.
+    public var runTag: String { Engine.tag(serverRun) }
+
+    private static func tag(_ run: String?) -> String { String((run ?? "").prefix(8)) }
+
     /// Milliseconds by the configured clock, or empty for Redis' own.
     var now: String { configuration.now }
 
     private func commandsConnected() {
         // One that doesn't say which run it is may be another.
-        let isOtherRun = found.run == nil || found.run != serverRun
+        let isOtherRun = found.run == nil || found.run != serverRun || found.dataEpoch != connectedData
         serverRun = found.run
+        connectedData = found.dataEpoch
+        if isOtherRun { identity = found.run.flatMap { run in found.dataEpoch.map { "\(run).\($0)" } } }
         onConnected?(isOtherRun)
     }
 

@@ -13,10 +13,11 @@ enum FunctionLibrary {
         case settle = "dibs_settle"
         case release = "dibs_release"
         case retry = "dibs_retry"
-        case tell = "dibs_tell"
+        case tell = "dibs_tell_2"
         case log = "dibs_log"
         case inspect = "dibs_inspect"
         case unsettled = "dibs_unsettled"
+        case settled = "dibs_settled"
         case drop = "dibs_drop"
         case revoke = "dibs_revoke"
         case roomJoin = "dibs_room_join"
@@ -35,6 +36,8 @@ enum FunctionLibrary {
         case roomDraw = "dibs_room_draw"
         case roomDefine = "dibs_room_define"
         case roomOwner = "dibs_room_owner"
+        case roomReturn = "dibs_room_return"
+        case roomResume = "dibs_room_resume"
         case beat = "dibs_beat"
         case bury = "dibs_bury"
         case seatsDefine = "dibs_seats_define"
@@ -47,6 +50,7 @@ enum FunctionLibrary {
         case seatsSettle = "dibs_seats_settle"
         case seatsTick = "dibs_seats_tick"
         case seatsRead = "dibs_seats_read"
+        case seatsSettled = "dibs_seats_settled"
         case seatsHolds = "dibs_seats_holds"
         case seatsInspect = "dibs_seats_inspect"
 
@@ -65,6 +69,7 @@ enum FunctionLibrary {
             case .log: PackageResources.log_lua
             case .inspect: PackageResources.inspect_lua
             case .unsettled: PackageResources.unsettled_lua
+            case .settled: PackageResources.settled_lua
             case .drop: PackageResources.drop_lua
             case .revoke: PackageResources.revoke_lua
             case .roomJoin: PackageResources.room_join_lua
@@ -83,6 +88,8 @@ enum FunctionLibrary {
             case .roomDraw: PackageResources.room_draw_lua
             case .roomDefine: PackageResources.room_define_lua
             case .roomOwner: PackageResources.room_owner_lua
+            case .roomReturn: PackageResources.room_return_lua
+            case .roomResume: PackageResources.room_resume_lua
             case .beat: PackageResources.beat_lua
             case .bury: PackageResources.bury_lua
             case .seatsDefine: PackageResources.seats_define_lua
@@ -95,6 +102,7 @@ enum FunctionLibrary {
             case .seatsSettle: PackageResources.seats_settle_lua
             case .seatsTick: PackageResources.seats_tick_lua
             case .seatsRead: PackageResources.seats_read_lua
+            case .seatsSettled: PackageResources.seats_settled_lua
             case .seatsHolds: PackageResources.seats_holds_lua
             case .seatsInspect: PackageResources.seats_inspect_lua
             }

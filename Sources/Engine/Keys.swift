@@ -9,6 +9,8 @@ enum Keys {
     static let dataEpoch = "dibs:epoch"
     /// The run of Redis that was compared with PostgreSQL as a whole.
     static let verifiedRun = "dibs:verified"
+    /// The processes that have brought in what they know since Redis became this one: a run and a data set.
+    static func recall(_ identity: String) -> String { "dibs:recall:\(identity)" }
     /// Ids of tokens that were revoked, by the time at which they expire.
     static let revokedTokens = "dibs:revoked"
     /// The consumer group of every sale's stream, and of every performance's log.
@@ -54,6 +56,7 @@ enum Keys {
                 state, state + ":members", state + ":line", state + ":gone", state + ":sums", state + ":presence",
                 state + ":blocks", state + ":active", state + ":passes", state + ":finished", state + ":outbox",
                 state + ":drawn", state + ":cleared", state + ":renumbered", state + ":owners",
+                state + ":returning",
             ]
         }
 

@@ -17,9 +17,12 @@ final class TellBatcher {
 
     private let router: CommandRouter
     private let configuration: EngineConfiguration
+    /// Which run of Redis this is.
+    private let run: () -> String
     private var waiting: [Waiting] = []
 
-    init(router: CommandRouter, configuration: EngineConfiguration) {
+    init(router: CommandRouter, configuration: EngineConfiguration, run: @escaping () -> String) {
+        self.run = run
         self.router = router
         self.configuration = configuration
     }
@@ -60,6 +63,7 @@ final class TellBatcher {
         var command = RedisCommand(function: .tell, keys: keys, reserving: 256 + 96 * batch.count)
         command.append(configuration.outcomeLimit)
         command.append(configuration.outcomeSeconds)
+        command.append(run())
         for index in batch {
             command.append(numbers[items[index].client]!)
             command.append(items[index].outcome.identity)

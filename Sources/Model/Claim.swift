@@ -47,13 +47,16 @@ public struct Acceptance: Hashable, Sendable {
     public let remaining: Int64?
     /// How many more the client may own after it; nil where that is not known.
     public let allowance: Int64?
+    /// Which of the client's places it takes, 1…limit; nil where that is not known.
+    public let slot: Int64?
 
     /// An acceptance from its parts.
-    public init(order: OrderID, ticket: Int64, remaining: Int64?, allowance: Int64? = nil) {
+    public init(order: OrderID, ticket: Int64, remaining: Int64?, allowance: Int64? = nil, slot: Int64? = nil) {
         self.order = order
         self.ticket = ticket
         self.remaining = remaining
         self.allowance = allowance
+        self.slot = slot
     }
 }
 

@@ -81,7 +81,7 @@ import Testing
             let log = try await fixture.engine.outcomes(of: OutcomeTests.alice, after: 0)
             #expect(log.last == 20)
             #expect(log.outcomes.map(\.offset) == [17, 18, 19, 20])
-            #expect(try await fixture.redis("HLEN", "dibs:{client:alice}") == "9")
+            #expect(try await fixture.redis("HLEN", "dibs:{client:alice}") == "13")
             let life = try #require(Int64(try await fixture.redis("TTL", "dibs:{client:alice}")))
             #expect((172_000...172_800).contains(life))
         }

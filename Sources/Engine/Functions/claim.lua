@@ -8,7 +8,7 @@
 --       … clients, one a claim
 --       … key fields: client, space, idempotency key; empty for a claim without
 -- Reply '?' when the sale is unknown; else one word a claim, separated by spaces:
---       a<sequence>:<ticket>:<left>:<more>  accepted; how many more the client may own
+--       a<sequence>:<ticket>:<left>:<more>:<slot>  accepted; how many more the client may own
 --       r<sequence>:<ticket>         repeated: this key was accepted before
 --       d<sequence>                  duplicate: the client is at its limit; its newest order
 --       x cancelled · n not open · c closed · p not admitted · j rejected · s sold out
@@ -96,7 +96,7 @@ local function claim(keys, args)
                 owned[client] = item
                 changed[client] = item
                 reply = 'a' .. number .. ':' .. text .. ':' .. decimal(stock.left) .. ':'
-                    .. decimal(limit - places_taken - 1)
+                    .. decimal(limit - places_taken - 1) .. ':' .. decimal(slot)
             end
             replies[index] = reply
         end

@@ -7,7 +7,7 @@ local function join(keys, args)
     local room, at = open_room(keys, args)
     if not room then return '?' end
     -- Who comes after the opening is not drawn, but queues behind those who are.
-    if room.drawing ~= '' or awaits_draw(room) and room.opens <= room.now then return 'D' end
+    if room.drawing ~= '' or is_recalling(room) or awaits_draw(room) and room.opens <= room.now then return 'D' end
     -- What ran out before must not be found alive.
     expire(room)
     local clients, holders = {}, {}
@@ -17,8 +17,7 @@ local function join(keys, args)
     end
     local passes = lookup(room.passes_key, clients, 1, #clients, {})
     local numbers = lookup(room.members_key, clients, 1, #clients, {})
-    local members, line = {}, {}
-    local last = room.next
+    local line, line_holders = {}, {}
     local rejected = {}
     for index, client in ipairs(clients) do
         if passes[client] then
@@ -32,25 +31,12 @@ local function join(keys, args)
         elseif room.ordering == 'reject' then
             rejected[client] = true
         else
-            last = last + 1
-            local number = decimal(last)
-            numbers[client] = number
-            members[#members + 1] = client
-            members[#members + 1] = number
             line[#line + 1] = client
-            keep(room, last, holders[index])
+            line_holders[#line] = holders[index]
+            numbers[client] = decimal(room.next + #line)
         end
     end
-    if #line > 0 then
-        call_with('HSET', room.members_key, members)
-        call_with('RPUSH', room.line_key, line)
-        if redis.call('EXISTS', room.finished_key) == 1 then call_with('ZREM', room.finished_key, line) end
-        if redis.call('EXISTS', room.cleared_key) == 1 then call_with('HDEL', room.cleared_key, line) end
-        change(room, 'next', last)
-        add(room, 'joined', #line)
-        room.waiting = room.waiting + #line
-        room.moved = true
-    end
+    line_up(room, line, line_holders)
     local text = proceed(room)
     local words = { text, room.untold }
     local admitted

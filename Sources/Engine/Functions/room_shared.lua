@@ -2,7 +2,7 @@
 --
 -- All of them take the same keys, and begin with the same arguments:
 -- KEYS  1 state  2 members  3 line  4 gone  5 sums  6 presence  7 blocks  8 active  9 passes  10 finished  11 outbox
---       12 drawn  13 cleared  14 renumbered  15 owners (an older version's calls have none)
+--       12 drawn  13 cleared  14 renumbered  15 owners  16 returning (an older version's calls have neither)
 -- ARGV  1 now in ms, or empty for Redis' clock
 --       2 the room's channel
 --       3 how many passes follow
@@ -28,12 +28,15 @@ local UNTOLD = 1000
 -- Clients that are remembered as finished, and for how long, in ms.
 local FINISHED, FINISHED_MS = 100000, 3600000
 
+-- How long a line stands still at most, after Redis may have lost something, until gateways have said who waits, in ms.
+local RECALL = 5000
+
 -- Fields of the state: the first two are words, the others numbers.
 local ROOM_WORDS = 2
 local ROOM_FIELDS = {
     'ordering', 'drawing', 'max', 'pass', 'minute', 'grace', 'version', 'opens', 'live', 'drawn', 'born', 'origin',
     'head', 'next', 'event', 'tat', 'peak', 'pace', 'losses', 'pace_at', 'pace_from', 'paced', 'joined', 'admitted',
-    'left', 'vanished', 'expired', 'noshow', 'spent', 'closed', 'ticked', 'sales_version', 'paced_since',
+    'left', 'vanished', 'expired', 'noshow', 'spent', 'closed', 'ticked', 'sales_version', 'paced_since', 'recalling',
 }
 
 -- A number in the form that it is stored in.
@@ -51,7 +54,7 @@ local function open_room(keys, args)
         state_key = keys[1], members_key = keys[2], line_key = keys[3], gone_key = keys[4], sums_key = keys[5],
         presence_key = keys[6], blocks_key = keys[7], active_key = keys[8], passes_key = keys[9],
         finished_key = keys[10], outbox_key = keys[11], drawn_key = keys[12], cleared_key = keys[13],
-        renumbered_key = keys[14], owners_key = keys[15],
+        renumbered_key = keys[14], owners_key = keys[15], returning_key = keys[16],
         channel = args[2], args = args, passes_left = tonumber(args[3]), pass_at = 4,
         changed = {}, numbers_left = {}, untold = {}, kind = 'c',
     }
@@ -84,9 +87,14 @@ local function awaits_draw(room)
     return room.ordering == 'random' and room.drawn == 0 and room.opens > 0
 end
 
+-- Whether gateways are saying who waits.
+local function is_recalling(room)
+    return room.recalling > 0 and room.now - room.recalling < RECALL
+end
+
 -- Whether nobody is admitted now, however many places are free.
 local function is_held(room)
-    if room.drawing ~= '' or room.ordering == 'reject' then return true end
+    if room.drawing ~= '' or is_recalling(room) or room.ordering == 'reject' then return true end
     return room.ordering ~= 'passthrough' and (room.opens > room.now or awaits_draw(room))
 end
 
@@ -254,6 +262,26 @@ local function keep(room, number, holder)
     elseif presence_of(room, number) < HELD then
         keep_until(room, number, room.now + room.grace * 1000)
     end
+end
+
+-- New clients join at the end of the line, in their order, each kept by its gateway, or with 0 for the grace.
+local function line_up(room, clients, holders)
+    if #clients == 0 then return end
+    local members = {}
+    for index, client in ipairs(clients) do
+        local number = room.next + index
+        members[#members + 1] = client
+        members[#members + 1] = decimal(number)
+        keep(room, number, holders[index])
+    end
+    call_with('HSET', room.members_key, members)
+    call_with('RPUSH', room.line_key, clients)
+    if redis.call('EXISTS', room.finished_key) == 1 then call_with('ZREM', room.finished_key, clients) end
+    if redis.call('EXISTS', room.cleared_key) == 1 then call_with('HDEL', room.cleared_key, clients) end
+    change(room, 'next', room.next + #clients)
+    add(room, 'joined', #clients)
+    room.waiting = room.waiting + #clients
+    room.moved = true
 end
 
 local function finish(room, clients)

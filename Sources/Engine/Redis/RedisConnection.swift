@@ -209,6 +209,9 @@ final class RedisConnection: RedisSocketOwner {
 
     // MARK: - Losing
 
+    /// Makes the connection anew, as if it had broken; what is in flight on it fails.
+    func renew(_ reason: String) { fail(reason) }
+
     func socketClosed(_ reason: String) { fail(reason) }
 
     /// Ends the connection and comes back later.

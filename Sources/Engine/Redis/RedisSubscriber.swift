@@ -64,6 +64,9 @@ final class RedisSubscriber {
 
     func stop() { connection.stop() }
 
+    /// Makes the connection anew; listeners hear that it was.
+    func renew(_ reason: String) { connection.renew(reason) }
+
     /// Listens to a channel; returns once Redis has confirmed it, after which no message is missed without a `renewed`.
     func subscribe(to name: String, _ handler: @escaping Handler) async throws(Outage) -> Subscription {
         guard connection.isReady else { throw Outage(.redis, "not connected") }

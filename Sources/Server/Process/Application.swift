@@ -31,22 +31,26 @@ public final class Application {
         roles = configuration.roles
         services = try Services(configuration, log: log)
         let name = "\(ProcessInfo.processInfo.hostName):\(getpid()):\(UInt32.random(in: 0 ... .max))"
+        let orderWork = OrderCommitter(
+            engine: services.engine, store: services.store, verification: services.verification,
+            rooms: services.rooms, metrics: services.metrics, log: log)
         orderCommitter = StreamFollower(
-            OrderCommitter(
-                engine: services.engine, store: services.store, verification: services.verification,
-                rooms: services.rooms, metrics: services.metrics, log: log),
-            engine: services.engine, log: log, consumer: name, batchSize: configuration.commitBatch)
+            orderWork, engine: services.engine, log: log, consumer: name, batchSize: configuration.commitBatch)
+        let reservationWork = ReservationCommitter(
+            engine: services.engine, store: services.store, directory: services.performances,
+            metrics: services.metrics, log: log)
         reservationCommitter = StreamFollower(
-            ReservationCommitter(
-                engine: services.engine, store: services.store, directory: services.performances,
-                metrics: services.metrics, log: log),
-            engine: services.engine, log: log, consumer: name, batchSize: configuration.commitBatch)
+            reservationWork, engine: services.engine, log: log, consumer: name, batchSize: configuration.commitBatch)
         heartbeat = Heartbeat(engine: services.engine, log: log)
         keeper = RoomKeeper(
-            engine: services.engine, store: services.store, directory: services.roomDirectory, log: log)
+            engine: services.engine, store: services.store, directory: services.roomDirectory,
+            verification: services.verification, log: log)
         seatKeeper = SeatKeeper(
             engine: services.engine, store: services.store, directory: services.performances,
             payments: services.payments, verification: services.verification, log: log)
+        services.unconfirmed.commitOrders = orderWork.finish
+        services.unconfirmed.commitHolds = reservationWork.finish
+        services.directory.commit = orderWork.finish
         let watches = WatchHub(engine: services.engine, directory: services.directory)
         let seats = SeatHub(engine: services.engine, directory: services.performances)
         hub = SessionHub(
@@ -63,8 +67,10 @@ public final class Application {
             epochs: ResumeEpochs(engine: services.engine, outcomeSeconds: configuration.outcomeSeconds),
             outcomeSeconds: configuration.outcomeSeconds, log: log)
         services.engine.onConnected = {
-            [services, orderCommitter, reservationCommitter, heartbeat, keeper, seatKeeper] isOtherRun in
+            [weak hub, services, orderCommitter, reservationCommitter, heartbeat, keeper, seatKeeper] isOtherRun in
             if isOtherRun {
+                // Before connections are closed whose outcomes are counted anew.
+                services.recall.remember(hub?.rooms.waiting ?? [:])
                 services.verification.redisChanged()
                 services.roomDirectory.redisChanged()
                 heartbeat.redisChanged()
@@ -136,15 +142,17 @@ public final class Application {
             }
         }
         await services.engine.waitUntilConnected()
+        services.recall.start { [services] in services.verification.isDone && services.engine.isConnected }
+        // Before Redis is compared: what its streams have goes to PostgreSQL first.
+        if roles.contains(.committer) {
+            await orderCommitter.start()
+            await reservationCommitter.start()
+        }
         await services.verification.wait()
         guard stopping == nil else { return }
         await services.credentials.start()
         await services.roomDirectory.start()
         if roles.contains(.gateway) { heartbeat.start() }
-        if roles.contains(.committer) {
-            await orderCommitter.start()
-            await reservationCommitter.start()
-        }
         if roles.contains(.scheduler) {
             services.statistics.start()
             services.orders.startSweeping()

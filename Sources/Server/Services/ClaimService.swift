@@ -18,11 +18,14 @@ final class ClaimService {
     private let directory: SaleDirectory
     private let verification: Verification
     private let rooms: RoomService
+    private let unconfirmed: Unconfirmed
     private let metrics: Metrics
 
     init(
-        engine: Engine, directory: SaleDirectory, verification: Verification, rooms: RoomService, metrics: Metrics
+        engine: Engine, directory: SaleDirectory, verification: Verification, rooms: RoomService,
+        unconfirmed: Unconfirmed, metrics: Metrics
     ) {
+        self.unconfirmed = unconfirmed
         self.engine = engine
         self.verification = verification
         self.directory = directory
@@ -99,6 +102,7 @@ final class ClaimService {
         switch decision {
         case .accepted(let acceptance):
             metrics.claims["accepted", default: 0] += 1
+            unconfirmed.note(acceptance, of: claim)
             onAccepted?(acceptance)
             return Accepted(acceptance: acceptance, isRepeated: false, offset: await tell(client, acceptance))
         case .repeated(let acceptance):

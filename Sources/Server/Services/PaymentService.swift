@@ -199,6 +199,7 @@ final class PaymentService {
             switch try await engine.release(id) {
             case .released(let hold):
                 FaultPoint.holdReleased.reach()
+                seats.unconfirmed.noteReleased(hold)
                 return Reservation(hold).with(.released, endedAt: seats.now)
             case .underPayment:
                 throw WireError(.inUse, "a payment of the reservation is under way", retryAfter: 1)

@@ -11,6 +11,7 @@ import Persistence
 final class PerformanceDirectory {
     private let engine: Engine
     private let store: Store
+    private let verification: Verification
     private let log: Log
     private var known: [PerformanceID: Performance] = [:]
     private var names: [ConcertID: String] = [:]
@@ -26,9 +27,10 @@ final class PerformanceDirectory {
     private var active: (ids: [PerformanceID], at: Int64)?
     private let reading = SharedAttempt<[PerformanceID]>()
 
-    init(engine: Engine, store: Store, log: Log) {
+    init(engine: Engine, store: Store, verification: Verification, log: Log) {
         self.engine = engine
         self.store = store
+        self.verification = verification
         self.log = log
     }
 
@@ -125,6 +127,9 @@ final class PerformanceDirectory {
     /// - Throws: `not_found` when PostgreSQL doesn't know it either.
     func restore(_ id: PerformanceID) async throws {
         _ = try await performance(id)
+        // As for sales.
+        try await engine.requireSameData()
+        guard verification.isDone else { throw WireError.unavailable }
         let attempt = rebuilding[id] ?? SharedAttempt()
         rebuilding[id] = attempt
         defer { if !attempt.isUnderWay { rebuilding[id] = nil } }

@@ -67,7 +67,9 @@ struct ReservationCommitter: StreamWork {
         // What Redis has of them nevertheless came back with a rebuild.
         let over = ended + refused.filter { $0.status == .held }
         if !over.isEmpty {
-            await withoutEnd("settle", over.count, log) { try await settle(over) }
+            // What a process knew of itself (it has no entry) is in no log of this Redis, and no hold.
+            let known = over.filter { !$0.entry.isEmpty }
+            await withoutEnd("settle", over.count, log) { try await settle(known) }
             await withoutEnd("tell", over.count, log) {
                 _ = try await engine.tell(
                     over.map { event in
@@ -77,7 +79,8 @@ struct ReservationCommitter: StreamWork {
             }
         }
         FaultPoint.logTold.reach()
-        await withoutEnd("settle", events.count, log) { try await engine.acknowledge(events) }
+        let entries = events.filter { !$0.entry.isEmpty }
+        await withoutEnd("settle", events.count, log) { try await engine.acknowledge(entries) }
         for event in events { metrics.reservations[event.status.rawValue, default: 0] += 1 }
     }
 

@@ -206,6 +206,7 @@ final class RoomDirectory {
 
     private func restore(_ id: RoomID) async throws {
         try missing.check(id)
+        try await engine.requireSameData()
         let attempt = restoring[id] ?? SharedAttempt()
         restoring[id] = attempt
         defer { if !attempt.isUnderWay { restoring[id] = nil } }

@@ -11,6 +11,7 @@ final class RoomKeeper {
     private let engine: Engine
     private let store: Store
     private let directory: RoomDirectory
+    private let verification: Verification
     private let log: Log
     private var clocks: [RoomID: RoomClock] = [:]
     private let deathTimer = LoopTimer()
@@ -23,7 +24,8 @@ final class RoomKeeper {
     /// How often the token is renewed while PostgreSQL sorts; it lives for 10 s.
     private static let keepMilliseconds: Int64 = 3000
 
-    init(engine: Engine, store: Store, directory: RoomDirectory, log: Log) {
+    init(engine: Engine, store: Store, directory: RoomDirectory, verification: Verification, log: Log) {
+        self.verification = verification
         self.engine = engine
         self.store = store
         self.directory = directory
@@ -53,7 +55,9 @@ final class RoomKeeper {
         guard deathTimer.isRunning || clocks.isEmpty else { return }
         for (id, room) in directory.rooms {
             if clocks[id] == nil {
-                clocks[id] = RoomClock(room: id, engine: engine, directory: directory, log: log) { [weak self] in
+                clocks[id] = RoomClock(
+                    room: id, engine: engine, directory: directory, verification: verification, log: log
+                ) { [weak self] in
                     self?.draw(id)
                 }
             }
@@ -194,6 +198,7 @@ private final class RoomClock {
     private let room: RoomID
     private let engine: Engine
     private let directory: RoomDirectory
+    private let verification: Verification
     private let log: Log
     private let drawIsDue: () -> Void
     private lazy var alarm = Alarm { [weak self] in await self?.tick() }
@@ -207,8 +212,10 @@ private final class RoomClock {
     private static let idleMilliseconds: Int64 = 60_000
 
     init(
-        room: RoomID, engine: Engine, directory: RoomDirectory, log: Log, drawIsDue: @escaping () -> Void
+        room: RoomID, engine: Engine, directory: RoomDirectory, verification: Verification, log: Log,
+        drawIsDue: @escaping () -> Void
     ) {
+        self.verification = verification
         self.room = room
         self.engine = engine
         self.directory = directory
@@ -256,6 +263,8 @@ private final class RoomClock {
     }
 
     private func tick() async {
+        // In a Redis that has lost something, places may seem free whose passes were told.
+        guard verification.isDone else { return alarm.ring(in: 50) }
         do {
             let summary = try await directory.with(room) { try await self.engine.tick(self.room) }
             // Due, and yet nothing happened: not asked again at once.

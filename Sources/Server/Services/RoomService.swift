@@ -9,23 +9,35 @@ final class RoomService {
     private let engine: Engine
     private let store: Store
     let directory: RoomDirectory
+    /// The passes that this process knows.
+    let toldPasses = ToldPasses()
+    private let verification: Verification
     private let log: Log
+    /// How long a join waits while Redis is compared, in milliseconds.
+    private static let patience: Int64 = 5000
 
-    init(engine: Engine, store: Store, directory: RoomDirectory, log: Log) {
+    init(engine: Engine, store: Store, directory: RoomDirectory, verification: Verification, log: Log) {
         self.engine = engine
+        self.verification = verification
         self.store = store
         self.directory = directory
         self.log = log
     }
+
+    /// Returns when it is known that Redis' lines are what they were.
+    func verified() async { await verification.wait() }
 
     /// Lets a client join, or finds it where it is.
     /// - Throws: `not_found`, `rejected`, ``Outage``.
     func join(
         _ client: ClientID, _ room: RoomID, holder: Int64
     ) async throws -> (standing: RoomStanding, summary: RoomSummary) {
+        // Not before those who waited in a line that Redis may have lost.
+        guard await verification.wait(atMost: Self.patience) else { throw WireError.unavailable }
         let joined = try await directory.with(room) {
             try await self.engine.join(client, room: room, holder: holder)
         }
+        note(joined.standing, of: client, in: room)
         if joined.standing == .rejected { throw WireError(.rejected, "the room lets nobody in") }
         return joined
     }
@@ -34,18 +46,26 @@ final class RoomService {
     /// - Throws: `not_found`, ``Outage``.
     @discardableResult
     func leave(_ client: ClientID, _ room: RoomID, by connection: UInt64 = 0) async throws -> Int64 {
-        try await directory.with(room) {
+        toldPasses.forget(client, room)
+        return try await directory.with(room) {
             try await self.engine.leave(client, room: room, by: connection)
         }.summary.event
+    }
+
+    private func note(_ standing: RoomStanding, of client: ClientID, in room: RoomID) {
+        guard case .admitted(let token, let expiresAt) = standing else { return }
+        toldPasses.note(client, room, token: token, expiresAt: expiresAt)
     }
 
     /// - Throws: `not_found`, ``Outage``.
     func standing(
         of client: ClientID, in room: RoomID, asksItself: Bool
     ) async throws -> (standing: RoomStanding, summary: RoomSummary) {
-        try await directory.with(room) {
+        let found = try await directory.with(room) {
             try await self.engine.standing(of: client, room: room, asksItself: asksItself)
         }
+        if asksItself { note(found.standing, of: client, in: room) }
+        return found
     }
 
     /// The passes that a client has, for one whose outcomes are no longer in its log.
@@ -105,6 +125,7 @@ final class RoomService {
 
     /// Spends a pass. What fails here the committer does, or it ends by its time.
     func spend(_ token: String, of client: ClientID, room: RoomID) async {
+        toldPasses.forget(client, room)
         do {
             try await engine.spend([(client, token, Timestamp(milliseconds: .max / 2))], room: room)
         } catch {

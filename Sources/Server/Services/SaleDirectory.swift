@@ -11,6 +11,7 @@ import Persistence
 final class SaleDirectory {
     private let engine: Engine
     private let store: Store
+    private let verification: Verification
     private let log: Log
     private var missing = MissingIDs<SaleID>("sale")
     private var rebuilding: [SaleID: SharedAttempt<Bool>] = [:]
@@ -18,18 +19,30 @@ final class SaleDirectory {
     /// Told when a sale of a room was registered, or its window changed, before the caller goes on.
     var onRoomSaleChanged: (@LoopActor (RoomID) async throws -> Void)?
 
-    init(engine: Engine, store: Store, log: Log) {
+    /// Takes accepted orders to PostgreSQL and settles them, however long it takes. Set before ``verify(isNewRun:)``.
+    var commit: (@LoopActor ([AcceptedOrder]) async -> Void)?
+    /// Brings what Redis has counted to PostgreSQL.
+    var flushCounts: (@LoopActor () async -> Void)?
+
+    init(engine: Engine, store: Store, verification: Verification, log: Log) {
         self.engine = engine
         self.store = store
+        self.verification = verification
         self.log = log
     }
 
-    /// Compares Redis with PostgreSQL, and rebuilds sales of which Redis has lost writes.
-    func verify() async throws {
+    /// Rebuilds sales of which Redis has lost something. Where this run of Redis was never compared, all that it knows: a
+    /// ticket that was given back leaves no number behind by which its loss could be seen.
+    func verify(isNewRun: Bool) async throws {
         // PostgreSQL first: what it has came from Redis, which has gone on since, unless it has lost something.
         let sales = try await store.activeSales().map(\.sale.id)
         let stored = try await store.lastSequences(of: sales)
         let live = try await engine.positions(of: sales)
+        if isNewRun {
+            // What the streams have was told. Nothing is decided meanwhile, so they only get shorter.
+            for (sale, position) in live where position.unsettled > 0 { try await drain(sale) }
+            await flushCounts?()
+        }
         for (sale, last) in stored {
             guard let position = live[sale], position.epoch >= 0,
                 (position.epoch, position.lastSequence) < (last.epoch, last.lastSequence)
@@ -40,6 +53,22 @@ final class SaleDirectory {
                     "sale": .init(sale), "redis": .init(position.lastSequence), "postgres": .init(last.lastSequence),
                 ])
             try await rebuildLost(sale, epoch: last.epoch)
+        }
+        guard isNewRun else { return }
+        for (sale, last) in stored where (live[sale]?.epoch ?? -1) >= 0 {
+            try await rebuildLost(sale, epoch: last.epoch)
+        }
+    }
+
+    /// Takes what is left in a sale's stream to PostgreSQL, whoever has it in hand.
+    private func drain(_ sale: SaleID) async throws {
+        var last: String?
+        while let commit {
+            let orders = try await engine.unsettledOrders(of: sale, count: 1000)
+            // Settled, and still there: it is not for us to go round in circles.
+            guard let first = orders.first?.entry, first != last else { return }
+            last = first
+            await commit(orders)
         }
     }
 
@@ -132,6 +161,9 @@ final class SaleDirectory {
     /// - Throws: `not_found` when PostgreSQL doesn't know it either.
     func restore(_ id: SaleID) async throws {
         try missing.check(id)
+        // Its data may just have been flushed: then others have to say what they know first.
+        try await engine.requireSameData()
+        guard verification.isDone else { throw WireError.unavailable }
         let attempt = rebuilding[id] ?? SharedAttempt()
         rebuilding[id] = attempt
         defer { if !attempt.isUnderWay { rebuilding[id] = nil } }

@@ -18,6 +18,7 @@ final class SeatService {
     let directory: PerformanceDirectory
     let rooms: RoomService
     let verification: Verification
+    let unconfirmed: Unconfirmed
     let metrics: Metrics
     let log: Log
     /// Made once, as each hold needs it.
@@ -25,9 +26,10 @@ final class SeatService {
 
     init(
         engine: Engine, store: Store, directory: PerformanceDirectory, rooms: RoomService, verification: Verification,
-        metrics: Metrics, log: Log
+        unconfirmed: Unconfirmed, metrics: Metrics, log: Log
     ) {
         self.engine = engine
+        self.unconfirmed = unconfirmed
         self.store = store
         self.directory = directory
         self.rooms = rooms
@@ -103,6 +105,7 @@ final class SeatService {
         switch decision {
         case .held(let hold):
             metrics.holds["held", default: 0] += 1
+            unconfirmed.note(hold)
             return Held(hold: hold, isRepeated: false)
         case .repeated(let hold):
             metrics.holds["repeated", default: 0] += 1

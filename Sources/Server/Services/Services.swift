@@ -18,6 +18,8 @@ final class Services {
     let roomDirectory: RoomDirectory
     let rooms: RoomService
     let claims: ClaimService
+    let unconfirmed: Unconfirmed
+    let recall: Recall
     let orders: OrderService
     let seats: SeatService
     let payments: PaymentService
@@ -53,23 +55,31 @@ final class Services {
             log: log)
         metrics = Metrics()
         verification = Verification(engine: engine, log: log)
-        directory = SaleDirectory(engine: engine, store: store, log: log)
-        performances = PerformanceDirectory(engine: engine, store: store, log: log)
+        unconfirmed = Unconfirmed(engine: engine, log: log)
+        directory = SaleDirectory(engine: engine, store: store, verification: verification, log: log)
+        performances = PerformanceDirectory(engine: engine, store: store, verification: verification, log: log)
         let verifier = PerformanceVerifier(engine: engine, store: store, directory: performances, log: log)
-        verification.steps = [{ [directory] _ in try await directory.verify() }, verifier.verify]
         roomDirectory = RoomDirectory(engine: engine, store: store, sales: directory, log: log)
-        rooms = RoomService(engine: engine, store: store, directory: roomDirectory, log: log)
+        rooms = RoomService(
+            engine: engine, store: store, directory: roomDirectory, verification: verification, log: log)
+        recall = Recall(engine: engine, store: store, unconfirmed: unconfirmed, rooms: rooms, log: log)
+        verification.steps = [
+            recall.bringIn, directory.verify, verifier.verify,
+            { [recall] _ in try await recall.resumeLines() },
+        ]
         claims = ClaimService(
-            engine: engine, directory: directory, verification: verification, rooms: rooms, metrics: metrics)
+            engine: engine, directory: directory, verification: verification, rooms: rooms,
+            unconfirmed: unconfirmed, metrics: metrics)
         directory.onRoomSaleChanged = { [weak roomDirectory] in try await roomDirectory?.salesChanged(of: $0) }
         performances.onRegistered = { [weak roomDirectory] in try await roomDirectory?.salesChanged(of: $0.room) }
         orders = OrderService(
             engine: engine, store: store, directory: directory, verification: verification, log: log)
         seats = SeatService(
             engine: engine, store: store, directory: performances, rooms: rooms, verification: verification,
-            metrics: metrics, log: log)
+            unconfirmed: unconfirmed, metrics: metrics, log: log)
         payments = PaymentService(seats: seats)
         statistics = StatisticsService(engine: engine, store: store, directory: directory, log: log)
+        directory.flushCounts = { [weak statistics] in await statistics?.flush() }
         auditor = Auditor(engine: engine, store: store, directory: directory, performances: performances)
         credentials = CredentialsChecker(
             Credentials(

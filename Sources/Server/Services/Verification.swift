@@ -10,6 +10,7 @@ final class Verification {
     private let log: Log
     private var task: Task<Void, Never>?
     private var waiting: [CheckedContinuation<Void, Never>] = []
+    private var patient: [Waiter] = []
 
     /// Whether it is known.
     private(set) var isDone = false
@@ -34,6 +35,36 @@ final class Verification {
         await withCheckedContinuation { waiting.append($0) }
     }
 
+    /// Returns when it is known, or after so many milliseconds.
+    /// - Returns: whether it is.
+    func wait(atMost milliseconds: Int64) async -> Bool {
+        guard !isDone else { return true }
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            let waiter = Waiter(continuation)
+            patient.append(waiter)
+            waiter.timer.start(after: milliseconds) { [weak self] in
+                self?.patient.removeAll { $0 === waiter }
+                waiter.resume()
+            }
+        }
+        return isDone
+    }
+
+    /// Who waits, but not for ever.
+    @LoopActor
+    private final class Waiter {
+        let timer = LoopTimer()
+        private var continuation: CheckedContinuation<Void, Never>?
+
+        init(_ continuation: CheckedContinuation<Void, Never>) { self.continuation = continuation }
+
+        func resume() {
+            timer.stop()
+            continuation?.resume()
+            continuation = nil
+        }
+    }
+
     /// Looks, until that works. What is decided meanwhile goes on, unless Redis is another.
     func start() {
         guard task == nil else { return }
@@ -42,14 +73,19 @@ final class Verification {
             while true {
                 do {
                     let run = self.engine.serverRun
+                    let identity = self.engine.identity
                     let isNewRun = try await !self.engine.isRunVerified()
                     for step in self.steps { try await step(isNewRun) }
                     if isNewRun, let run { try await self.engine.markRunVerified(run) }
-                    // It may have been restarted once more meanwhile.
-                    guard run == self.engine.serverRun else { continue }
+                    // It may have been restarted, or flushed, once more meanwhile.
+                    guard identity == self.engine.identity else { continue }
                     self.isDone = true
+                    self.log(.info, "redis_compared", ["isNew": .init(isNewRun ? 1 : 0)])
                     for continuation in self.waiting { continuation.resume() }
                     self.waiting = []
+                    let patient = self.patient
+                    self.patient = []
+                    for waiter in patient { waiter.resume() }
                     break
                 } catch {
                     self.log(.debug, "verification_waits", ["error": .init("\(error)")])

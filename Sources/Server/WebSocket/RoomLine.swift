@@ -67,6 +67,11 @@ final class RoomLine {
 
     func has(_ client: ClientID) -> Bool { waiters[client] != nil }
 
+    /// Who waits here, with the numbers that they have.
+    var waiting: [(client: ClientID, number: Int64)] {
+        waiters.values.filter { !$0.isGone }.map { ($0.client, $0.number) }
+    }
+
     func end() {
         hasEnded = true
         for waiter in order { waiter.isGone = true }
@@ -286,6 +291,8 @@ final class RoomLine {
             var backoff = Backoff(base: 50, cap: 2000)
             repeat {
                 self.readAgain = false
+                // Whoever is missing in a Redis that was replaced is brought back in an order over all gateways.
+                await self.hub.rooms.verified()
                 // A Redis that was replaced may never count as far as was heard before.
                 self.missedEvent = .min
                 do {

@@ -42,8 +42,8 @@ final class Session {
     private var roomsAsked = 0
 
     private var cursor = OutcomeCursor(sent: 0)
-    /// The data set whose offsets the cursor counts.
-    private var dataEpoch: String?
+    /// The run of Redis, and the data set, whose offsets the cursor counts.
+    private var identity: String?
     /// The offset of the last outcome that was sent, after those that still wait for the answer to a claim.
     private var lastTold: Int64 = 0
     private var claims = PendingClaims<MessageID>()
@@ -140,14 +140,14 @@ final class Session {
         if let offset = message.resume?.offset.value, offset < 0 {
             return fail(WireError(.badRequest, "resume.offset: must not be negative"), message.id)
         }
-        guard let identity = hub.credentials.connect(token: token, as: message.client?.text, at: hub.now) else {
+        guard let who = hub.credentials.connect(token: token, as: message.client?.text, at: hub.now) else {
             return close(.badToken, "the token is not valid")
         }
         state = .connecting
-        expiresAt = identity.expiresAt
-        tokenID = identity.tokenID
+        expiresAt = who.expiresAt
+        tokenID = who.tokenID
         cursor = OutcomeCursor(sent: 0, isReading: true)
-        let presence = hub.presence(of: identity.client)
+        let presence = hub.presence(of: who.client)
         self.presence = presence
         presence.add(self)
         EventLoop.task { await self.join(presence, resume: message.resume, id: message.id) }
@@ -171,12 +171,15 @@ final class Session {
     /// Answers `connect`, and sends what was missed.
     private func greet(_ presence: Presence, resume: ClientMessage.Resume?, id: MessageID?) async throws {
         let client = presence.client
-        dataEpoch = hub.engine.dataEpoch
-        let valid = resume.flatMap { hub.epochs.isValid($0.epoch, at: hub.now) ? $0.offset.value : nil }
-        let (last, outcomes) = try await hub.engine.outcomes(of: client, after: valid ?? .max)
+        identity = hub.engine.identity
+        let meaning = resume.map { hub.epochs.meaning(of: $0.epoch, at: hub.now) } ?? .none
+        let valid = if case .none = meaning { nil as Int64? } else { resume?.offset.value }
+        let (last, kept, outcomes) = try await hub.engine.outcomes(of: client, after: valid ?? .max)
         guard state == .connecting else { return }
         let epoch = try hub.epochs.current(at: hub.now)
-        if let valid, valid <= last, Int64(outcomes.count) == last - valid {
+        var end = last
+        if case .sameIfKept(let run) = meaning, let kept { end = kept.last(ofRun: run) }
+        if let valid, valid <= end, Int64(outcomes.count) == last - valid {
             state = .connected
             reply(ServerFrame.connected(client: client, epoch: epoch, offset: valid, recovered: true, id: id))
             lastTold = valid
@@ -215,6 +218,8 @@ final class Session {
 
     /// An outcome of this session's client came, by the reply to a claim or by Pub/Sub.
     func received(_ outcome: LoggedOutcome) {
+        // Another run of Redis may have lost what was sent, and counts from there: not before its log was read.
+        if identity != hub.engine.identity { mayHaveMissed() }
         perform(cursor.received(outcome))
     }
 
@@ -227,9 +232,17 @@ final class Session {
     /// Whether Redis still has the data whose offsets this connection counts. When it was lost, offsets began anew, and
     /// what comes would be taken for what was sent: the client has to come back, and is told the present truth.
     private func countsAsBefore() -> Bool {
-        guard state == .connected, hub.engine.dataEpoch != dataEpoch else { return true }
+        guard state == .connected, identity != hub.engine.identity, data(identity) != data(hub.engine.identity) else {
+            return true
+        }
         close(.goingAway, "outcomes are counted anew; reconnect")
         return false
+    }
+
+    private func runTag(_ identity: String?) -> Substring { identity?.prefix(8) ?? "" }
+
+    private func data(_ identity: String?) -> Substring? {
+        identity?.split(separator: ".", maxSplits: 1).last
     }
 
     private func perform(_ action: OutcomeCursor.Action) {
@@ -253,12 +266,17 @@ final class Session {
         var backoff = Backoff(base: 100, cap: 2000)
         while state == .connected {
             do {
-                let (last, outcomes) = try await hub.engine.outcomes(of: client, after: offset)
+                let now = hub.engine.identity
+                let (last, kept, outcomes) = try await hub.engine.outcomes(of: client, after: offset)
                 guard state == .connected, countsAsBefore() else { return }
+                let isKept = identity == now || offset <= kept?.last(ofRun: runTag(identity)) ?? last
                 let (action, skipped) = cursor.read(outcomes, last: last)
                 // A log that ends before what was sent has begun anew; one with a hole has been cut. The client resumes
                 // from what it has, finds it not recovered, and is told the present truth.
-                guard last >= offset, !skipped else { return close(.goingAway, "outcomes were lost here; reconnect") }
+                guard last >= offset, isKept, !skipped else {
+                    return close(.goingAway, "outcomes were lost here; reconnect")
+                }
+                identity = now
                 return perform(action)
             } catch {
                 await EventLoop.sleep(milliseconds: backoff.next())

@@ -1,0 +1,44 @@
+import EventLoop
+import Model
+
+/// The passes that this process told, or saw being told to clients that are connected to it: what it can give back to a
+/// Redis that has lost them.
+@LoopActor
+final class ToldPasses {
+    private var passes: [RoomID: [ClientID: (token: String, expiresAt: Timestamp)]] = [:]
+    private var count = 0
+    /// The most that are kept; further ones are not.
+    private static let limit = 100_000
+
+    private var now: Timestamp { Timestamp(milliseconds: EventLoop.wallMilliseconds) }
+
+    /// Those that are not over.
+    var all: [RoomID: [(client: ClientID, token: String, expiresAt: Timestamp)]] {
+        let now = now
+        return passes.mapValues { held in
+            held.filter { $0.value.expiresAt > now }.map { ($0.key, $0.value.token, $0.value.expiresAt) }
+        }.filter { !$0.value.isEmpty }
+    }
+
+    /// A client has this pass.
+    func note(_ client: ClientID, _ room: RoomID, token: String, expiresAt: Timestamp) {
+        if count >= Self.limit { forgetThoseOver() }
+        guard count < Self.limit || passes[room]?[client] != nil else { return }
+        if passes[room, default: [:]].updateValue((token, expiresAt), forKey: client) == nil { count += 1 }
+        // Now and then: most are spent, or told to be over.
+        if count % 1024 == 0 { forgetThoseOver() }
+    }
+
+    /// A client's pass is spent, given back or over.
+    func forget(_ client: ClientID, _ room: RoomID) {
+        guard passes[room]?.removeValue(forKey: client) != nil else { return }
+        count -= 1
+        if passes[room]?.isEmpty == true { passes[room] = nil }
+    }
+
+    private func forgetThoseOver() {
+        let now = now
+        passes = passes.mapValues { $0.filter { $0.value.expiresAt > now } }.filter { !$0.value.isEmpty }
+        count = passes.values.reduce(0) { $0 + $1.count }
+    }
+}
