@@ -45,8 +45,8 @@ struct Round {
             result.violations.append(Violation("harness", "\(error)"))
         }
 
-        _ = await crowd.waitUntilDone(within: Self.patience)
         await crowd.stopProbing()
+        _ = await crowd.waitUntilDone(within: Self.patience)
         try await settle(crowd, inquiry, &result)
         sampler.stop()
         await askEverywhere(crowd, scene)
@@ -155,11 +155,17 @@ struct Round {
                     for instance in self.stage.gateways { await shopper.ask(of: sale, on: instance) }
                 })
         }
+        for task in tasks { await task.value }
+        tasks = []
         // Whoever only claimed by REST hears the end of it by asking.
         let silent = crowd.probes.filter(\.isAccepted)
         for (index, probe) in silent.enumerated() {
             let instance = stage.gateways[index % stage.gateways.count]
-            tasks.append(EventLoop.task { await probe.ask(of: scene.probed.id, on: instance) })
+            tasks.append(
+                EventLoop.task {
+                    var asked = 0
+                    while asked < 5, await probe.ask(of: scene.probed.id, on: instance) == nil { asked += 1 }
+                })
         }
         for task in tasks { await task.value }
     }
