@@ -1,6 +1,6 @@
 # What there is to do with a checkout of Dibs. Needs Debian 12, make and Swift; everything else is installed on the way.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sanitized fuzz conformance bench bench-quick hostile rush format lint install clean
+.PHONY: help run test test-sanitized fuzz conformance chaos chaos-checker bench bench-quick hostile rush format lint install clean
 
 SWIFT_SOURCES := Sources Tests Package.swift
 
@@ -21,6 +21,12 @@ fuzz: ## look for inputs that break a parser; PARSER=message SECONDS=60, all of 
 
 conformance: ## run Autobahn's WebSocket suite against our gateway; needs Python 2.7
 	@scripts/conformance.sh
+
+chaos: ## break things under load, and compare what clients were told with what is true; ROUNDS=100 SEED=…
+	@scripts/chaos.sh
+
+chaos-checker: ## show that `make chaos` finds bugs that are made on purpose
+	@CHECKER=1 scripts/chaos.sh
 
 bench: ## measure everything that docs/performance.md reports
 	@scripts/bench.sh

@@ -70,6 +70,14 @@ let package = Package(
         .testTarget(name: "GatewayTests", dependencies: ["Gateway", "TestServices"], swiftSettings: strict),
         .testTarget(name: "IdentityTests", dependencies: ["Identity"], swiftSettings: strict),
         .testTarget(name: "RushTests", dependencies: ["RushKit", "TestServices"], swiftSettings: strict),
+        // Breaks things under load, and compares what clients were told with what is true: docs/reliability.md.
+        .target(
+            name: "FaultKit", dependencies: ["Model", "EventLoop", "Gateway", "Identity", "TestServices"],
+            path: "Tests/FaultTests/Kit", swiftSettings: strict),
+        .executableTarget(
+            name: "chaos", dependencies: ["FaultKit"], path: "Tests/FaultTests/Run", swiftSettings: strict),
+        .testTarget(
+            name: "FaultTests", dependencies: ["FaultKit"], path: "Tests/FaultTests/Tests", swiftSettings: strict),
         .testTarget(name: "ServerTests", dependencies: ["Server", "TestServices"], swiftSettings: strict),
         // An echo over the gateway, for suites that test WebSockets from outside.
         .executableTarget(

@@ -160,6 +160,9 @@ enum FunctionLibrary {
             }
             text += Array("\nend\n".utf8)
         }
+        #if DEBUG
+            text = DeliberateBug.spoil(text)
+        #endif
         return text
     }()
 

@@ -14,6 +14,7 @@ struct Migration: Sendable {
         Migration(version: 3, name: "0003_rooms", bytes: PackageResources._003_rooms_sql),
         Migration(version: 4, name: "0004_concerts", bytes: PackageResources._004_concerts_sql),
         Migration(version: 5, name: "0005_reservations", bytes: PackageResources._005_reservations_sql),
+        Migration(version: 6, name: "0006_ends", bytes: PackageResources._006_ends_sql),
     ]
 
     init(version: Int64, name: String, script: String) {

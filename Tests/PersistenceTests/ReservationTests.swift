@@ -46,6 +46,41 @@ import Testing
     }
 }
 
+/// Two committers, each of which has read one entry of a hold.
+@Suite(.onLoop) struct TwoCommittersTests {
+    @Test(arguments: [ReservationStatus.released, .expired]) @LoopActor
+    func endComesWhileItsHoldIsWritten(end: ReservationStatus) async throws {
+        let fixture = try await Fixture()
+        let id = try await fixture.performance()
+        let hold = Hold.test(id, 1, seats: [1, 2])
+        let other = try Store(
+            StoreConfiguration(connectionString: fixture.connectionString, poolSize: 1), log: .none)
+        other.start()
+        // What the other committer does, stopped before its commit.
+        _ = try await other.pool.perform(Statement("begin"))
+        _ = try await other.pool.perform(
+            Statement(
+                """
+                select commit_reservations(array[$1], array[1], array['c1'], array['held'], array[$2], array[$3], array[0],
+                    array[2], array[$1, $1], array[1, 1], array[1, 2])
+                """, .integer(id.rawValue), .moment(hold.heldAt), .moment(hold.expiresAt)))
+        let ending = EventLoop.task { try? await fixture.store.commit([hold.event(end)]) }
+        try await eventually("the end waits", within: 20_000) {
+            try await fixture.number(
+                """
+                select count(*) from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock' and query like '%commit_reservations(%'
+                """) == 1
+        }
+        _ = try await other.pool.perform(Statement("commit"))
+        #expect(await ending.value == [])
+        #expect(try await fixture.store.status(hold) == end)
+        #expect(try await fixture.store.auditPerformances([id]).map(\.held) == [0])
+        await other.stop()
+        try await fixture.expectInOrder(id)
+    }
+}
+
 /// Two holds of one seat, of which PostgreSQL hears in any order.
 @Suite(.onLoop) struct NewerWinsTests {
     /// Every order of these, one by one and in batches, twice: it comes to the same.

@@ -59,6 +59,9 @@ struct OrderCommitter: StreamWork {
     func finish(_ orders: [AcceptedOrder]) async {
         var open = Dictionary(orders.map { ($0.entry, $0) }) { first, _ in first }
         var reports: [Task<Void, Never>] = []
+        #if DEBUG
+            await makeMistake(&open)
+        #endif
         await withoutEnd("commit", orders.count, log) {
             try await self.store.commit(open.values.sorted { $0.order < $1.order }) { settlements in
                 for settlement in settlements { open[settlement.order.entry] = nil }
@@ -67,6 +70,19 @@ struct OrderCommitter: StreamWork {
         }
         for report in reports { await report.value }
     }
+
+    #if DEBUG
+        private func makeMistake(_ open: inout [String: AcceptedOrder]) async {
+            if DeliberateBug.confirmedEarly.isOn {
+                _ = try? await engine.tell(
+                    open.values.map { ($0.client, .order($0.order, .confirmed, ticket: $0.ticket, reason: nil)) })
+            } else if DeliberateBug.acknowledgedOnly.isOn {
+                let lost = open.values.filter { $0.order.sequence % 20 == 7 }
+                for order in lost { open[order.entry] = nil }
+                if !lost.isEmpty { await report(lost.map { Settlement(order: $0, status: .confirmed, reason: nil) }) }
+            }
+        }
+    #endif
 
     /// Tells clients what PostgreSQL decided, and settles it in Redis.
     private func report(_ settlements: [Settlement]) async {
