@@ -3,7 +3,8 @@
 
 A process with well-behaved clients runs all the time: each has a WebSocket, and in turn pings and claims at a steady
 rate. Beside it each kind of hostile client does its worst, in a process and from an address of its own. Windows without
-and with the attack take turns, and the medians of their 99th percentiles are compared. Only Python's own library is used.
+and with the attack take turns, and the medians of their 99th percentiles are compared. Only Python's own library is
+used.
 """
 import argparse
 import base64
@@ -110,7 +111,8 @@ class Good:
         if (self.count + self.number) % 2:
             message = say(type="ping", id=self.count)
         else:
-            message = say(type="claim", sale=self.sales[self.count % len(self.sales)], key=f"k{self.count}", id=self.count)
+            sale = self.sales[self.count % len(self.sales)]
+            message = say(type="claim", sale=sale, key=f"k{self.count}", id=self.count)
         self.asked = time.perf_counter()
         self.socket.sendall(message)
 
@@ -119,7 +121,7 @@ class Good:
         self.read()
         for message in self.messages():
             if message.get("id") == self.count and self.asked is not None:
-                # Redis didn't answer in time, on a machine that has more to do than it can: that is told, and slow enough.
+                # That Redis didn't answer in time, on a machine that is overloaded, counts by the time it took.
                 if message["type"] not in ("pong", "result") or message.get("outcome") not in (None, "accepted"):
                     if message.get("code") != "unavailable":
                         raise SystemExit(f"{self.name}: {message}")
@@ -374,7 +376,8 @@ class Passwords(Attack):
 
     def first(self):
         body = json.dumps({"name": f"n{self.made}", "password": "does not matter"}).encode()
-        return b"POST /api/sessions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        head = b"POST /api/sessions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        return head % len(body) + body
 
 
 class RequestFlood(Attack):
@@ -488,7 +491,8 @@ def run(arguments):
         return percentile(result["times"], 0.5), percentile(result["times"], 0.99), share * 100
 
     kinds = [kind for kind in ATTACKS if not arguments.only or kind.__name__ in arguments.only.split(",")]
-    print("| hostile client | p50, p99 without | p50, p99 beside it | ratio of p99 | core of the server, without and beside it | memory |", flush=True)
+    print("| hostile client | p50, p99 without | p50, p99 beside it | ratio of p99 | "
+          "core of the server, without and beside it | memory |", flush=True)
     print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
     worst = 0
     time.sleep(2)
@@ -498,7 +502,8 @@ def run(arguments):
             normal.append(window())
             before = resident(arguments.pid)
             hostile = subprocess.Popen(
-                program + ["attack"] + where + ["--kind", kind.__name__, "--source", f"127.0.{index + 1}.{round_number + 2}"],
+                program + ["attack"] + where
+                + ["--kind", kind.__name__, "--source", f"127.0.{index + 1}.{round_number + 2}"],
                 preexec_fn=lambda: os.nice(arguments.nice))
             time.sleep(arguments.warm)
             beside.append(window())
