@@ -450,10 +450,10 @@ def resident(process):
 
 
 def processor(process):
-    """Seconds of a core that a process has used."""
-    with open(f"/proc/{process}/stat") as file:
-        fields = file.read().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds of a core that a process has used, and for which it has waited."""
+    with open(f"/proc/{process}/schedstat") as file:
+        used, waited = file.read().split()[:2]
+    return int(used) / 1e9, int(waited) / 1e9
 
 
 def register(host, port):
@@ -487,12 +487,13 @@ def run(arguments):
         if not line:
             raise SystemExit("the well-behaved clients have ended: their words are above")
         result = json.loads(line)
-        share = (processor(arguments.pid) - used) / (time.monotonic() - began)
-        return percentile(result["times"], 0.5), percentile(result["times"], 0.99), share * 100
+        length = time.monotonic() - began
+        shares = [100 * (now - before) / length for now, before in zip(processor(arguments.pid), used)]
+        return percentile(result["times"], 0.5), percentile(result["times"], 0.99), *shares
 
     kinds = [kind for kind in ATTACKS if not arguments.only or kind.__name__ in arguments.only.split(",")]
     print("| hostile client | p50, p99 without | p50, p99 beside it | ratio of p99 | "
-          "core of the server, without and beside it | memory |", flush=True)
+          "a core used by the server, and waited for: without, beside it | memory |", flush=True)
     print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
     worst = 0
     time.sleep(2)
@@ -513,11 +514,13 @@ def run(arguments):
             hostile.send_signal(signal.SIGKILL)
             hostile.wait()
             time.sleep(arguments.settle)
-        p50, p99, core = (statistics.median(each[part] for each in normal) for part in range(3))
-        p50_beside, p99_beside, core_beside = (statistics.median(each[part] for each in beside) for part in range(3))
+        p50, p99, core, wait = (statistics.median(each[part] for each in normal) for part in range(4))
+        p50_beside, p99_beside, core_beside, wait_beside = (
+            statistics.median(each[part] for each in beside) for part in range(4))
         worst = max(worst, p99_beside / p99)
         print(f"| {kind.__name__}: {kind.__doc__} | {p50:.1f}, {p99:.1f} ms | {p50_beside:.1f}, {p99_beside:.1f} ms | "
-              f"{p99_beside / p99:.2f} | {core:.0f} %, {core_beside:.0f} % | {grown / 2**20:+.1f} MB |", flush=True)
+              f"{p99_beside / p99:.2f} | {core:.0f}, {wait:.0f} %: {core_beside:.0f}, {wait_beside:.0f} % | "
+              f"{grown / 2**20:+.1f} MB |", flush=True)
     clients.kill()
     print(f"\nworst ratio: {worst:.2f}")
     return 0 if worst <= arguments.most else 1
