@@ -5,7 +5,7 @@
 SWIFT_SOURCES := Sources Tests Package.swift
 
 help: ## say what there is
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 
 run: ## build the server and run it with a private Redis and PostgreSQL; DIBS_LISTEN=127.0.0.1:8080
 	@scripts/run.sh

@@ -83,15 +83,17 @@ leak() {
         .build/address/debug/dibs serve >"$work/server.log" 2>&1 </dev/null &
     server=$!
     tries=600
-    until grep -q '"event":"listening"' "$work/server.log"; do
+    port=
+    until [ -n "$port" ] && curl -fsS -o /dev/null -m 5 "http://127.0.0.1:$port/readyz" 2>/dev/null; do
         tries=$((tries - 1))
         if [ "$tries" -eq 0 ] || ! kill -0 "$server" 2>/dev/null; then
+            echo "The server does not get ready. The end of its log:"
             tail -n 20 "$work/server.log"
             exit 1
         fi
         sleep 0.1
+        port=$(grep '"event":"listening"' "$work/server.log" | grep -oE '"port": ?[0-9]+' | grep -oE '[0-9]+' | head -n 1)
     done
-    port=$(grep '"event":"listening"' "$work/server.log" | grep -oE '"port": ?[0-9]+' | grep -oE '[0-9]+' | head -n 1)
     DIBS_URL=http://127.0.0.1:$port .build/debug/rush --buyers 200 --quantity 50 ||
         failed="$failed leak-rush"
     kill -TERM "$server"

@@ -37,7 +37,7 @@ public struct LineMap: Sendable {
     /// The largest number, which Redis' functions can count exactly, and the most that can be in line: what says more is
     /// broken, and must not cost the memory for it.
     private static let largestNumber: Int64 = 1 << 53
-    private static let longest: Int64 = 1 << 31
+    private static let longest: Int64 = 1 << 28
 
     /// A line from a snapshot.
     ///

@@ -8,13 +8,16 @@ import Synchronization
 /// What comes by a socket, through libwebsockets: a real server in this process, a connection for each input.
 enum SocketParsers {
     static func http(_ bytes: [UInt8]) -> String? {
-        guard let answer = answer(to: bytes) else { return "no end of it" }
+        guard let answer = answer(to: bytes) else { return "no end of it: \(String(cString: strerror(errno)))" }
         guard !answer.isEmpty else { return nil }
-        return answer.starts(with: "HTTP/1.1 ".utf8) ? nil : "no answer: \(answer.prefix(40))"
+        // 1.0 to whoever speaks that.
+        return answer.starts(with: "HTTP/1.".utf8) ? nil : "no answer: \(answer.prefix(40))"
     }
 
     static func frames(_ bytes: [UInt8]) -> String? {
-        guard let answer = answer(to: Array(handshake.utf8) + bytes) else { return "no end of it" }
+        guard let answer = answer(to: Array(handshake.utf8) + bytes) else {
+            return "no end of it: \(String(cString: strerror(errno)))"
+        }
         guard answer.starts(with: "HTTP/1.1 101 ".utf8), let end = headEnd(answer) else { return "no WebSocket" }
         return wrong(withFrames: answer[end...])
     }
@@ -74,6 +77,7 @@ enum SocketParsers {
     private static func start() -> UInt16 {
         var configuration = GatewayConfiguration()
         configuration.closeTimeoutSeconds = 1
+        configuration.sweepMilliseconds = 20
         let server = try! GatewayServer(configuration, delegate: Echo())
         self.server = server
         return server.port

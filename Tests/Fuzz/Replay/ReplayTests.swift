@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// The corpus of every parser, and inputs made from it by a fixed seed: what `make fuzz` looks for at length.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(4)))
 struct ReplayTests {
     /// Inputs made of each parser's corpus. A connection costs more than a call.
     private static let made = 1500
