@@ -67,6 +67,7 @@ struct OffsetRules {
     }
 
     let client: String
+    private var name: String?
     private var epoch: String?
     private var last: Int64 = 0
     private var meanings: [Place: String] = [:]
@@ -76,12 +77,21 @@ struct OffsetRules {
     mutating func take(_ note: Note) -> Violation? {
         if case .connected(let epoch, let offset, let recovered) = note.event {
             let name = Epoch.name(of: epoch)
+            let run = Epoch.run(of: epoch)
+            let before = self.epoch
             defer {
-                self.epoch = name
+                self.epoch = run
+                self.name = name
                 last = offset
             }
             guard recovered else { return nil }
-            guard self.epoch == name else {
+            // What it knows is as it was, whichever run of Redis it is.
+            if let before, before != run {
+                for (place, meaning) in meanings where place.epoch == before && place.offset <= offset {
+                    meanings[Place(epoch: run, offset: place.offset)] = meaning
+                }
+            }
+            guard self.name == name else {
                 return Violation("offsets", "\(client) was recovered in \(name), and came from \(self.epoch ?? "none")")
             }
             if offset == last { return nil }

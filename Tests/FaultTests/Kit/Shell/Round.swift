@@ -28,7 +28,8 @@ struct Round {
     func run() async throws -> Result {
         let began = EventLoop.wallMilliseconds
         var result = Result(schedule: schedule, clients: clients)
-        let scene = try await Scene.open(stage, clients: clients, name: name)
+        let scene = try await Scene.open(
+            stage, clients: clients, name: name, losesRedisData: schedule.losesRedisData)
         let offer = scene.offer
         let inquiry = Inquiry(stage: stage, offer: offer)
         let crowd = Crowd(stage, prefix: "\(name)-")
