@@ -95,6 +95,11 @@ func reservation(_ id: String, _ client: String, _ status: String, _ seats: [Int
         world.add("ada", note(90, .accepted(order: "1-1", ticket: 1), 1, isAnswer: true))
         world.add("ada", connected("f.1", 0), note(95, .order("1-1", status: "confirmed", ticket: 1)))
         world.facts.offsets["ada"] = nil
+        // Another run of Redis has lost some, and gives their offsets anew; or has not, and goes on.
+        world.add("bob", connected("e.1.r1", 0), note(60, .expired(room: "line", pass: "x"), 1))
+        world.add("bob", connected("e.2.r2", 0), note(70, .expired(room: "line", pass: "y"), 1))
+        world.add("bob", connected("e.3.r3", 1, recovered: true), note(80, .expired(room: "line", pass: "z"), 2))
+        world.facts.offsets["bob"] = 2
         // The same key is refused as long as the answer is not known, and then accepted.
         world.journals["cem"]?.notes.insert(note(22, .refused(sale: 2, code: "not_admitted", order: nil)), at: 2)
         world.add("dana", note(80, .refused(sale: 1, code: "duplicate", order: "1-2")))
@@ -199,6 +204,10 @@ extension CheckerTests.Case {
         Self("a resume behind where it was", "offsets") { $0.add("ada", connected("e.2", 1, recovered: true)) },
         Self("a resume beyond where it was", "offsets") { $0.add("ada", connected("e.2", 3, recovered: true)) },
         Self("a resume of another data set", "offsets") { $0.add("ada", connected("f.2", 2, recovered: true)) },
+        Self("an offset that means another thing after a resume", "offsets") {
+            $0.add("ada", connected("e.2.r2", 2, recovered: true))
+            $0.add("ada", note(60, .order("1-9", status: "confirmed", ticket: 1), 2, isAnswer: true))
+        },
         Self("an outcome that was never sent", "offsets") { $0.facts.offsets["ada"] = 3 },
     ]
 

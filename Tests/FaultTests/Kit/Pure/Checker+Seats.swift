@@ -53,8 +53,6 @@ extension Checker {
             }
             let words = (["held"] + told.statuses).joined(separator: ", ")
             guard let fact = stored[id] else {
-                // A hold of the last moment before Redis lost its data, as docs/seats.md says.
-                if promises.redisLostData && told.statuses.allSatisfy({ $0 == "lost" || $0 == "expired" }) { continue }
                 found("I8 lost", "\(told.client) was told reservation \(id) \(words), and PostgreSQL does not have it")
                 continue
             }
@@ -64,7 +62,7 @@ extension Checker {
                     "\(told.client) was told \(id) for \(told.seats); it is \(fact.client)'s, for \(fact.seats)")
             }
             let last = told.statuses.last ?? "held"
-            if last != fact.status, !(promises.redisLostData && last == "held" && fact.status == "expired") {
+            if last != fact.status {
                 found(
                     "I8 end", "\(told.client) was told reservation \(id) \(words), and PostgreSQL has it \(fact.status)"
                 )
@@ -84,7 +82,6 @@ extension Checker {
 
     /// Nobody was told that it holds a seat while another did.
     private mutating func checkOverlaps(_ told: [String: Told]) {
-        guard !promises.redisLostData else { return }
         for performance in offer.performances {
             var bySeat: [Int64: [(from: Int64, to: Int64, id: String)]] = [:]
             for (id, told) in told where id.hasPrefix("\(performance.id)-") {

@@ -188,7 +188,8 @@ public struct Facts: Sendable {
 
 /// What is promised in a round.
 public struct Promises: Sendable {
-    /// Whether Redis lost data: then holds of the last moment that PostgreSQL had not heard of may be gone.
+    /// Whether Redis lost data: then passes that were spent in the last moment may take places still, and orders that
+    /// nothing could refuse may have failed (docs/redis-loss.md).
     public var redisLostData: Bool
     /// Whether the order of a line and passes outlive a loss.
     public var lineOutlivesLoss: Bool

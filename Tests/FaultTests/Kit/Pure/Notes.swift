@@ -125,10 +125,17 @@ public struct ClientJournal: Sendable {
     }
 }
 
-/// An epoch as clients see it is the data set's name and the moment of the `connect`.
+/// An epoch as clients see it: the data set's name, the moment of the `connect`, and the run of Redis then.
 public enum Epoch {
     /// The data set's name.
     public static func name(of epoch: String) -> String {
-        epoch.lastIndex(of: ".").map { String(epoch[..<$0]) } ?? epoch
+        epoch.firstIndex(of: ".").map { String(epoch[..<$0]) } ?? epoch
+    }
+
+    /// The data set and the run: within both an offset means one thing. Another run may have lost some, and give them anew
+    /// to whoever was not recovered.
+    public static func run(of epoch: String) -> String {
+        let parts = epoch.split(separator: ".", omittingEmptySubsequences: false)
+        return parts.count < 3 ? name(of: epoch) : "\(parts[0])/\(parts[2])"
     }
 }

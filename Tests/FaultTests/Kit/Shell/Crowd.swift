@@ -111,6 +111,16 @@ final class Crowd {
         probing = []
     }
 
+    /// Waits until everybody was told what its log had, for a while.
+    func waitUntilTold(_ offsets: [String: Int64], of epoch: String) async {
+        try? await eventually("all are told", within: 20_000) {
+            shoppers.allSatisfy { shopper in
+                guard let position = shopper.position else { return false }
+                return position.epoch != epoch || position.offset >= offsets[shopper.name] ?? 0
+            }
+        }
+    }
+
     /// Cuts the connections of every nth client.
     func cut(every fraction: Int) {
         for (index, shopper) in shoppers.enumerated() where index % max(1, fraction) == 0 { shopper.cut() }

@@ -15,6 +15,8 @@ public final class Run {
         public var clients = 2000
         /// What may go wrong.
         public var kinds = Fault.Kind.allCases
+        /// How that was asked for: a seed means the same round only with the same.
+        public var words = ""
         /// Exactly these, instead of a random choice.
         public var faults: [Fault] = []
         /// Within how many milliseconds clients come.
@@ -35,7 +37,8 @@ public final class Run {
             rounds = environment["ROUNDS"].flatMap { Int($0) } ?? 1
             seed = environment["SEED"].flatMap { UInt64($0) } ?? UInt64.random(in: 0..<1_000_000_000)
             clients = environment["CLIENTS"].flatMap { Int($0) } ?? clients
-            kinds = try Self.kinds(environment["FAULTS"] ?? "")
+            words = environment["FAULTS"] ?? ""
+            kinds = try Self.kinds(words)
             keep = environment["KEEP"] ?? keep
             if let bug = environment["DIBS_BUG"], !bug.isEmpty { self.environment["DIBS_BUG"] = bug }
         }
@@ -122,9 +125,11 @@ public final class Run {
             return []
         }
         for violation in result.violations.prefix(12) { options.say("    \(violation)") }
+        let faults = options.words.isEmpty ? "" : " FAULTS='\(options.words)'"
         let path = try keep(number, schedule, result, stage)
         options.say(
-            "    journals in \(path); again: SEED=\(schedule.seed) ROUNDS=1 CLIENTS=\(options.clients) make chaos")
+            "    journals in \(path); again: SEED=\(schedule.seed) ROUNDS=1 CLIENTS=\(options.clients)\(faults) make chaos"
+        )
         // What went wrong must not make the next rounds fail too.
         await stage.close()
         self.stage = nil

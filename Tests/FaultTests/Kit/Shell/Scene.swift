@@ -23,9 +23,11 @@ struct Scene {
     }
 
     /// Registers it all.
-    static func open(_ stage: Stage, clients: Int, name: String) async throws -> Scene {
+    static func open(_ stage: Stage, clients: Int, name: String, losesRedisData: Bool) async throws -> Scene {
         let clients = Int64(clients)
-        let room = Offer.Room(id: "line-\(name)", maxActive: max(2, Int(clients) / 100), passSeconds: 60)
+        // A pass that Redis has forgotten to be spent takes a place until its time is over.
+        let room = Offer.Room(
+            id: "line-\(name)", maxActive: max(2, Int(clients) / 100), passSeconds: losesRedisData ? 8 : 30)
         let seatRoom = Offer.Room(id: "seats-\(name)", maxActive: Int(clients), passSeconds: 120)
         try await define(stage, room)
         try await define(stage, seatRoom)
