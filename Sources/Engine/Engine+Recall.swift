@@ -1,3 +1,4 @@
+import EventLoop
 import Model
 
 /// What processes know, for a Redis that may have lost something. `docs/redis-loss.md` has the whole.
@@ -27,6 +28,18 @@ extension Engine {
         let reply = try await router.ask(RedisCommand("XRANGE", key, "-", "+", "COUNT", "\(count)"), about: key)
         if case .error(let error) = reply { throw error.outage }
         return reply.elements.compactMap { StreamEntry.order($0, sale: sale) }
+    }
+
+    /// Tells the other processes that this one listens, too.
+    /// - Throws: ``Outage``.
+    public func sayHello() async throws(Outage) {
+        _ = try await router.ask(RedisCommand("PUBLISH", Keys.aliveChannel, "hello"), about: Keys.aliveChannel)
+    }
+
+    /// Listens to processes that begin.
+    /// - Throws: ``Outage`` when Redis did not confirm; the handler is not called then.
+    public func subscribeHellos(_ handler: @escaping @LoopActor () -> Void) async throws(Outage) -> Subscription {
+        try await subscriber.subscribe(to: Keys.aliveChannel) { _ in handler() }
     }
 
     /// How many processes listen to this Redis, this one included.

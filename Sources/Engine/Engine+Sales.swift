@@ -151,6 +151,8 @@ extension Engine {
         // The number of the sale's last message: an epoch begins above all those of the one before, as the orders do.
         command.append(SaleEpoch.base(epoch))
         SaleFields.append(state, to: &command)
+        command.append("run")
+        command.append(runTag)
         for (field, value) in fields {
             command.append(field)
             command.append(value)

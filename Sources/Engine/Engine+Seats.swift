@@ -37,6 +37,7 @@ extension Engine {
         command.append(performance.price)
         command.append(performance.holdSeconds)
         command.append(performance.perClientLimit ?? 0)
+        command.append(runTag)
         return try await router.ask(calling: command, about: keys.state).number == 1
     }
 

@@ -114,6 +114,6 @@ enum Keys {
     static let performancesChannel = "dibs:performances"
     /// The channel on which revoked tokens are told.
     static let revokedChannel = "dibs:revoked"
-    /// A channel on which nothing is told: subscribing to it anew shows that the connection is alive.
+    /// A channel to which each process listens, and says so once: subscribing to it anew shows that the connection is alive.
     static let aliveChannel = "dibs:alive"
 }

@@ -187,3 +187,35 @@ extension Room {
             version: row.integer(6), seed: row.text(7), seedSHA256: row.text(8), drawnAt: row.optionalMoment(9))
     }
 }
+
+extension Store {
+    /// Who has bought as much as a client may, or paid for seats, by room, within the time that a pass of the room lives, and
+    /// when: the passes by which they did are spent.
+    public func recentRoomBuyers() async throws -> [RoomID: [(client: ClientID, acceptedAt: Timestamp)]] {
+        let results = try await pool.perform(
+            Self.withPatience,
+            Statement(
+                """
+                select b.room, b.client_id, max(b.at) from (
+                select r.id, o.client_id, o.accepted_at
+                from rooms r
+                join sales s on s.room = r.id and s.closes_at > now() - r.pass_seconds * interval '1 second'
+                join orders o on o.sale_id = s.id and o.slot = s.per_client_limit
+                    and o.accepted_at > now() - r.pass_seconds * interval '1 second'
+                where o.status = 'confirmed'
+                union all
+                select r.id, y.client_id, y.paid_at
+                from rooms r
+                join performances p on p.room = r.id
+                join payments y on y.performance_id = p.id
+                    and y.paid_at > now() - r.pass_seconds * interval '1 second'
+                ) b (room, client_id, at)
+                group by b.room, b.client_id
+                """), timeout: Self.patience)
+        var buyers: [RoomID: [(client: ClientID, acceptedAt: Timestamp)]] = [:]
+        for row in results[1].rows {
+            buyers[RoomID(trusted: row.text(0)), default: []].append((ClientID(trusted: row.text(1)), row.moment(2)))
+        }
+        return buyers
+    }
+}

@@ -4,7 +4,7 @@
 -- ARGV  1 the token of the rebuild, empty for a new performance: all of its seats are free
 --       2 the channel of all performances  3 the performance's id  4 the performance's channel  5 the consumer group
 --       6 epoch  7 last sequence  8 last event
---       9 seats  10 price  11 hold in seconds  12 limit
+--       9 seats  10 price  11 hold in seconds  12 limit  13 which run of Redis this is
 -- Reply 1 when it is known now by this call; 0 when it was, in this epoch or a newer, or somebody else rebuilds it.
 local function define(keys, args)
     local known = redis.call('HGET', keys[1], 'epoch')
@@ -28,7 +28,7 @@ local function define(keys, args)
     redis.call('DEL', keys[1], keys[7])
     redis.call('HSET', keys[1], 'seats', args[9], 'price', args[10], 'hold', args[11], 'limit', args[12],
         'epoch', args[6], 'seq', args[7], 'event', args[8],
-        'free', decimal(tally.f), 'held', decimal(tally.h), 'sold', decimal(tally.s))
+        'run', args[13] or '', 'free', decimal(tally.f), 'held', decimal(tally.h), 'sold', decimal(tally.s))
     redis.call('PUBLISH', args[2], args[3])
     announce_seats(args[4], tonumber(args[8]), tally, due_of(keys[5]), '')
     return 1

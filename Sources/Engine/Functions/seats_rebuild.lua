@@ -2,13 +2,18 @@
 -- clears the way. From here until dibs_seats_define it is unknown, and nobody gets an answer.
 --
 -- KEYS  1 state  2 seats  3 holds  4 clients  5 deadlines  6 rebuild
--- ARGV  1 token  2 epoch  3 life of the token in ms
+-- ARGV  1 token  2 epoch  3 life of the token in ms  4 optional: which run of Redis this is; then what was made known in
+--       another run is begun as well, in whatever epoch, and what was made known in this one is not
 -- Reply 1 to go on; 0 when it is known in this epoch or a newer, or somebody else rebuilds it.
 --
 -- The log stays: what PostgreSQL has not heard yet is its to decide.
 local function rebuild(keys, args)
-    local known = redis.call('HGET', keys[1], 'epoch')
-    if known and tonumber(known) >= tonumber(args[2]) then return 0 end
+    local known = redis.call('HMGET', keys[1], 'epoch', 'run')
+    if args[4] then
+        if known[2] == args[4] then return 0 end
+    elseif known[1] and tonumber(known[1]) >= tonumber(args[2]) then
+        return 0
+    end
     if not redis.call('SET', keys[6], args[1], 'NX', 'PX', args[3]) then return 0 end
     redis.call('UNLINK', keys[1], keys[2], keys[3], keys[4], keys[5])
     return 1

@@ -149,6 +149,12 @@ final class PerformanceDirectory {
         throw WireError.unavailable
     }
 
+    /// Rebuilds a performance, unless that was done in this run of Redis.
+    func rebuildForThisRun(_ id: PerformanceID) async throws {
+        let rebuilt = try await engine.rebuild(id, unless: true) { try await self.store.beginRebuild(id) }
+        log(.warning, "performance_rebuilt", ["performance": .init(id), "byThisProcess": .init(rebuilt ? 1 : 0)])
+    }
+
     /// Rebuilds a performance that Redis knows, but not all of, unless it was rebuilt since this epoch.
     func rebuildLost(_ id: PerformanceID, epoch: Int64) async throws {
         let rebuilt = try await engine.rebuild(id, ifOlderThan: epoch + 1) { try await self.store.beginRebuild(id) }

@@ -42,7 +42,7 @@ final class PerformanceVerifier {
         }
         guard isNewRun, !known.isEmpty else { return }
         await waitForCommitters(Array(known.keys))
-        for (id, last) in known { try await directory.rebuildLost(id, epoch: last.epoch) }
+        for id in known.keys { try await directory.rebuildForThisRun(id) }
     }
 
     /// Holds that only the logs have would be refused after a rebuild: committers write them first. Nothing is decided

@@ -15,6 +15,7 @@ final class Recall {
     private let log: Log
     private let process = UUID().uuidString
     private let timer = LoopTimer()
+    private var hellos: Subscription?
     /// How many processes there were when all was well.
     private var peers: Int64 = 1
     private var meant: [RoomID] = []
@@ -45,11 +46,23 @@ final class Recall {
 
     /// Counts the other processes while `isWell`, to know whom to wait for.
     func start(while isWell: @escaping @LoopActor () -> Bool) {
-        timer.start(after: 0, every: Self.countMilliseconds) { [weak self] in
+        let count: @LoopActor () -> Void = { [weak self] in
             guard let self, isWell() else { return }
             EventLoop.task {
                 guard let count = try? await self.engine.peerCount(), isWell() else { return }
                 self.peers = count
+            }
+        }
+        timer.start(after: 0, every: Self.countMilliseconds, count)
+        EventLoop.task {
+            var backoff = Backoff(base: 50, cap: 1000)
+            while self.hellos == nil {
+                do {
+                    self.hellos = try await self.engine.subscribeHellos(count)
+                    try await self.engine.sayHello()
+                } catch {
+                    await EventLoop.sleep(milliseconds: backoff.next())
+                }
             }
         }
     }
@@ -80,9 +93,19 @@ final class Recall {
 
     /// Lines go on, in the order that is known.
     func resumeLines() async throws {
+        if !meant.isEmpty { try await spendPasses() }
         for room in meant { try await engine.resume(room) }
         meant = []
         waiters = [:]
+    }
+
+    /// A Redis that has lost that passes were spent has them still, and so may those who told them: what was bought by them
+    /// tells.
+    private func spendPasses() async throws {
+        for (room, buyers) in try await store.recentRoomBuyers() {
+            try await engine.spend(
+                buyers.map { (client: $0.client, token: nil, before: $0.acceptedAt) }, room: room)
+        }
     }
 
     private func holdRooms() async throws {

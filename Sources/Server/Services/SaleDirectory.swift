@@ -40,7 +40,9 @@ final class SaleDirectory {
         let live = try await engine.positions(of: sales)
         if isNewRun {
             // What the streams have was told. Nothing is decided meanwhile, so they only get shorter.
-            for (sale, position) in live where position.unsettled > 0 { try await drain(sale) }
+            for (sale, position) in live where position.unsettled > 0 {
+                try await drain(sale, upTo: position.lastSequence)
+            }
             await flushCounts?()
         }
         for (sale, last) in stored {
@@ -55,19 +57,21 @@ final class SaleDirectory {
             try await rebuildLost(sale, epoch: last.epoch)
         }
         guard isNewRun else { return }
-        for (sale, last) in stored where (live[sale]?.epoch ?? -1) >= 0 {
-            try await rebuildLost(sale, epoch: last.epoch)
+        for sale in stored.keys where (live[sale]?.epoch ?? -1) >= 0 {
+            let rebuilt = try await engine.rebuild(sale, unless: true) { try await self.store.beginRebuild(sale) }
+            log(.warning, "sale_rebuilt", ["sale": .init(sale), "byThisProcess": .init(rebuilt ? 1 : 0)])
         }
     }
 
-    /// Takes what is left in a sale's stream to PostgreSQL, whoever has it in hand.
-    private func drain(_ sale: SaleID) async throws {
+    /// Takes what is left in a sale's stream to PostgreSQL, whoever has it in hand. What comes later is not meant: another
+    /// process may be selling again.
+    private func drain(_ sale: SaleID, upTo sequence: Int64) async throws {
         var last: String?
         while let commit {
             let orders = try await engine.unsettledOrders(of: sale, count: 1000)
             // Settled, and still there: it is not for us to go round in circles.
-            guard let first = orders.first?.entry, first != last else { return }
-            last = first
+            guard let first = orders.first, first.entry != last, first.order.sequence <= sequence else { return }
+            last = first.entry
             await commit(orders)
         }
     }

@@ -173,6 +173,11 @@ final class SeatService {
                 if record.isSold { continue }
                 return Reservation(record.hold)
             }
+            // A performance that Redis does not know has no holds, and yet none of them has ended.
+            if try await engine.tallies(of: [id.performance]).isEmpty {
+                try await directory.restore(id.performance)
+                continue
+            }
             // It has ended, or never was: the log has what PostgreSQL doesn't.
             let (event, isWhole) = try await engine.unwritten(id)
             if let event, event.status != .held {

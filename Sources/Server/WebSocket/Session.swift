@@ -358,7 +358,9 @@ final class Session {
             let outcome = Outcome.accepted(
                 order: accepted.acceptance.order, ticket: accepted.acceptance.ticket,
                 remaining: accepted.acceptance.remaining)
-            answer(handle, outcome, at: accepted.offset, id)
+            // A new one that was told before is not: its offset is of other data, which were lost a moment ago.
+            let offset = accepted.offset.flatMap { accepted.isRepeated || $0 > lastTold ? $0 : nil }
+            answer(handle, outcome, at: offset, id)
         } catch {
             _ = claims.end(handle)
             guard state == .connected else { return }
