@@ -211,7 +211,8 @@ import Testing
 
             try await lose(loss, shop)
             try await ready(shop)
-            #expect(try await shop.inspect("r")["active"] == 4)
+            let room = try await shop.inspect("r")
+            #expect(room["active"] == 4, "\(room)")
             #expect(try await shop.claim(sale, "c1", pass: passes[1], on: 1).status == 201)
             #expect(try await shop.claim(sale, "polled", pass: visitor.pass).status == 201)
             #expect(try await shop.claim(sale, "c0", pass: passes[0]).code == "not_admitted")
