@@ -51,20 +51,30 @@ extension Engine {
         return reply.elements.count == 2 ? reply.elements[1].number ?? 0 : 0
     }
 
-    /// Notes that a process has brought in what it knows since Redis became what it is now.
-    /// - Throws: ``Outage``.
-    public func noteRecalled(_ process: String, identity: String) async throws(Outage) {
-        let key = Keys.recall(identity)
-        _ = try await router.ask(
-            all: [(RedisCommand("SADD", key, process), key), (RedisCommand("EXPIRE", key, "3600"), key)],
-            areCalls: false)
+    /// What a process has to say, or to ask, while processes bring in what they know.
+    public enum RecallStep: String, Sendable {
+        /// It is at it; said again at least every two seconds.
+        case busy = "b"
+        /// It has done so.
+        case done = "d"
+        /// It only asks.
+        case asking = "-"
     }
 
-    /// How many processes have brought in what they know.
+    /// Says how far a process is with bringing in what it knows since Redis became what `identity` names.
+    /// - Returns: how many are at it, and how many have done so.
     /// - Throws: ``Outage``.
-    public func recalledCount(identity: String) async throws(Outage) -> Int64 {
-        let key = Keys.recall(identity)
-        return try await router.ask(RedisCommand("SCARD", key), about: key).number ?? 0
+    @discardableResult
+    public func recall(
+        _ step: RecallStep, by process: String, identity: String
+    ) async throws(Outage) -> (busy: Int64, done: Int64) {
+        let keys = Keys.recall(identity)
+        var command = RedisCommand(function: .recall, keys: keys)
+        command.append(process)
+        command.append(step.rawValue)
+        let parts = try await router.ask(calling: command, about: keys[0]).elements
+        guard parts.count == 2 else { throw Outage(.redis, "an unknown answer to a recall") }
+        return (parts[0].number ?? 0, parts[1].number ?? 0)
     }
 
     /// Says which clients of this gateway wait in a room, with the numbers that they had, and which passes were told. Who is

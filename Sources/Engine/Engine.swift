@@ -121,11 +121,18 @@ public final class Engine {
     public var dataEpoch: String? { found.dataEpoch }
 
     /// Names the run of Redis and its data set, separated by a dot: another than before means that something may have been lost. Nil before
-    /// the first connection, and where Redis does not say which run it is.
+    /// the first connection.
     public private(set) var identity: String?
 
     /// The beginning of ``serverRun``, long enough to tell runs apart.
     public var runTag: String { Engine.tag(serverRun) }
+
+    /// Whether rooms may admit now; ``resume(_:)`` does in any case. In a Redis that has lost something, places may seem free
+    /// whose passes were told.
+    public var mayAdmit: @LoopActor () -> Bool {
+        get { rooms.mayAdmit }
+        set { rooms.mayAdmit = newValue }
+    }
 
     private static func tag(_ run: String?) -> String { String((run ?? "").prefix(8)) }
 
@@ -137,7 +144,7 @@ public final class Engine {
         let isOtherRun = found.run == nil || found.run != serverRun || found.dataEpoch != connectedData
         serverRun = found.run
         connectedData = found.dataEpoch
-        if isOtherRun { identity = found.run.flatMap { run in found.dataEpoch.map { "\(run).\($0)" } } }
+        if isOtherRun { identity = "\(found.run ?? "?").\(found.dataEpoch ?? "?")" }
         onConnected?(isOtherRun)
     }
 

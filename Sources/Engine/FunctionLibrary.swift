@@ -18,6 +18,7 @@ enum FunctionLibrary {
         case inspect = "dibs_inspect"
         case unsettled = "dibs_unsettled"
         case settled = "dibs_settled"
+        case recall = "dibs_recall"
         case drop = "dibs_drop"
         case revoke = "dibs_revoke"
         case roomJoin = "dibs_room_join"
@@ -79,6 +80,7 @@ enum FunctionLibrary {
             case .inspect: PackageResources.inspect_lua
             case .unsettled: PackageResources.unsettled_lua
             case .settled: PackageResources.settled_lua
+            case .recall: PackageResources.recall_lua
             case .drop: PackageResources.drop_lua
             case .revoke: PackageResources.revoke_lua
             case .roomJoin: PackageResources.room_join_lua

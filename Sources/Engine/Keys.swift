@@ -9,8 +9,10 @@ enum Keys {
     static let dataEpoch = "dibs:epoch"
     /// The run of Redis that was compared with PostgreSQL as a whole.
     static let verifiedRun = "dibs:verified"
-    /// The processes that have brought in what they know since Redis became this one: a run and a data set.
-    static func recall(_ identity: String) -> String { "dibs:recall:\(identity)" }
+    /// The processes that bring in what they know since Redis became this one (a run and a data set), and those that have.
+    static func recall(_ identity: String) -> [String] {
+        ["dibs:{recall:\(identity)}:busy", "dibs:{recall:\(identity)}:done"]
+    }
     /// The database that was committed to.
     static let database = "dibs:database"
     /// Ids of tokens that were revoked, by the time at which they expire.

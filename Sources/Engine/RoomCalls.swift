@@ -58,6 +58,8 @@ final class RoomCalls {
     /// Where lots are drawn; the first that joins is asked again and again.
     private var queued: [RoomID: Queue] = [:]
     private var lastJoin: Int64 = 0
+    /// Whether anybody may be admitted now.
+    var mayAdmit: @LoopActor () -> Bool = { true }
 
     init(router: CommandRouter, configuration: EngineConfiguration, tells: TellBatcher, log: Log) {
         self.router = router
@@ -69,6 +71,8 @@ final class RoomCalls {
     /// A call with the keys and arguments that all functions of rooms take.
     func command(_ function: FunctionLibrary.Function, _ room: RoomID, passes: Int) -> RedisCommand {
         let keys = Keys.Room(room)
+        // Without a pass to give nobody is admitted.
+        let passes = function == .roomResume || mayAdmit() ? passes : 0
         var command = RedisCommand(function: function, keys: keys.all, reserving: 768 + 44 * passes)
         command.append(configuration.now)
         command.append(keys.events)

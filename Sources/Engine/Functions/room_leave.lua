@@ -8,6 +8,8 @@ local function leave(keys, args)
     if room.drawing ~= '' then return 'D' end
     local clients = {}
     for index = at, #args do clients[#clients + 1] = args[index] end
+    -- Nor does it come back with those whom gateways bring back.
+    if room.returning_key then call_with('ZREM', room.returning_key, clients) end
     local passes = lookup(room.passes_key, clients, 1, #clients, {})
     local numbers = lookup(room.members_key, clients, 1, #clients, {})
     local reply, gone = { '', room.untold }, {}

@@ -30,6 +30,14 @@ local function bring_back(keys, args)
         local client, token, expires = args[index], args[index + 1], tonumber(args[index + 2])
         local is_over = expires <= room.now or redis.call('ZSCORE', room.finished_key, client)
             or redis.call('HEXISTS', room.cleared_key, client) == 1
+        local other, _, ends = pass_of(passes[client])
+        -- Of two that were told, the later one is good.
+        if other and other ~= token and not is_over and ends < expires then
+            redis.call('HDEL', room.owners_key, other)
+            redis.call('ZREM', room.active_key, client)
+            room.active = room.active - 1
+            passes[client] = nil
+        end
         if not passes[client] and not is_over then
             if numbers[client] then depart(room, client, tonumber(numbers[client]), 'admitted') end
             local issued = math.min(room.now, expires - room.pass * 1000)
@@ -57,8 +65,8 @@ local function bring_back(keys, args)
     end
     if #returning > 0 then
         call_with('ZADD', room.returning_key, returning)
-        -- Whoever wanted to resume may have died: later these may be gone.
-        redis.call('EXPIRE', room.returning_key, 60)
+        -- Whoever wanted to resume may have died.
+        redis.call('EXPIRE', room.returning_key, 600)
     end
     return { close_room(room), #returning / 2, restored }
 end

@@ -147,13 +147,13 @@ public final class Application {
             }
         }
         await services.engine.waitUntilConnected()
-        services.recall.start { [services] in services.verification.isDone && services.engine.isConnected }
         // Before Redis is compared: what its streams have goes to PostgreSQL first.
         if roles.contains(.committer) {
             await orderCommitter.start()
             await reservationCommitter.start()
         }
         await services.verification.wait()
+        services.recall.start { [services] in services.verification.isDone && services.engine.isConnected }
         guard stopping == nil else { return }
         await services.credentials.start()
         await services.roomDirectory.start()

@@ -44,6 +44,7 @@ final class OrderService {
             // What Redis holds is true without PostgreSQL; that there is nothing is not known without it.
             guard !live.isEmpty else { throw error }
         }
+        if live.isEmpty && truth.isEmpty { try await verification.requireCertainty() }
         // What PostgreSQL has decided stands: Redis' item may be about to go with it, or not be marked yet.
         for order in live where truth[order.order].map({ $0.status == .accepted }) ?? true {
             truth[order.order] = ClaimTruth(
@@ -60,6 +61,7 @@ final class OrderService {
         if let accepted = try await engine.unsettled(id) { return Order(accepted) }
         // It may have been committed and settled between the two looks.
         if let order = try await store.order(id) { return order }
+        try await verification.requireCertainty()
         throw WireError(.notFound, "no such order")
     }
 
@@ -79,6 +81,7 @@ final class OrderService {
         case .failed:
             throw WireError(.rejected, "the order failed: there is nothing to give back")
         case .notFound:
+            try await verification.requireCertainty()
             throw WireError(.notFound, "no such order")
         }
     }

@@ -254,6 +254,7 @@ final class PaymentService {
         if let paidAt = reservation.paidAt {
             // The pass that was shown, or whichever the client had when it paid.
             let before = pass == nil ? paidAt : Timestamp(milliseconds: .max / 2)
+            rooms.toldPasses.forget(reservation.client, room)
             try await engine.spend([(reservation.client, pass, before)], room: room)
         }
         FaultPoint.passSpent.reach()

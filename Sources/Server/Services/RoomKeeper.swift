@@ -264,7 +264,8 @@ private final class RoomClock {
 
     private func tick() async {
         // In a Redis that has lost something, places may seem free whose passes were told.
-        guard verification.isDone else { return alarm.ring(in: 50) }
+        if !verification.isDone { await verification.wait() }
+        guard !hasEnded else { return }
         do {
             let summary = try await directory.with(room) { try await self.engine.tick(self.room) }
             // Due, and yet nothing happened: not asked again at once.

@@ -24,6 +24,10 @@ final class RoomService {
         self.log = log
     }
 
+    /// Before something is told that is a "no", or may be half of the truth.
+    /// - Throws: ``Outage``, or `unavailable`.
+    func requireCertainty() async throws { try await verification.requireCertainty() }
+
     /// Returns when it is known that Redis' lines are what they were.
     func verified() async { await verification.wait() }
 
@@ -64,7 +68,11 @@ final class RoomService {
         let found = try await directory.with(room) {
             try await self.engine.standing(of: client, room: room, asksItself: asksItself)
         }
-        if asksItself { note(found.standing, of: client, in: room) }
+        switch found.standing {
+        case .admitted: if asksItself { note(found.standing, of: client, in: room) }
+        case .waiting: break
+        case .finished, .unknown, .rejected: try await requireCertainty()
+        }
         return found
     }
 
@@ -96,7 +104,9 @@ final class RoomService {
 
     /// Whether a client has this pass. See ``Engine/Engine/check(_:of:room:)``.
     func check(_ token: String, of client: ClientID, room: RoomID) async throws -> (isValid: Bool, isKept: Bool) {
-        try await directory.with(room) { try await self.engine.check(token, of: client, room: room) }
+        let check = try await directory.with(room) { try await self.engine.check(token, of: client, room: room) }
+        if !check.isValid { try await requireCertainty() }
+        return check
     }
 
     /// Whether a client has this pass now. Counts as a sign of life.
@@ -104,6 +114,7 @@ final class RoomService {
     func hasPass(_ client: ClientID, _ pass: String, of room: RoomID) async throws -> Bool {
         let found = try await standing(of: client, in: room, asksItself: true)
         if case .admitted(pass, _) = found.standing { return true }
+        try await requireCertainty()
         return false
     }
 
@@ -114,7 +125,9 @@ final class RoomService {
             let owner = try await self.engine.owner(of: pass, room: room)
             return if case .unknownRoom = owner { nil } else { owner }
         }
-        return if case .client(let client) = owner { client } else { nil }
+        if case .client(let client) = owner { return client }
+        try await requireCertainty()
+        return nil
     }
 
     /// What a pass that is kept beyond its time was shown for is decided, and has not spent it.

@@ -50,10 +50,13 @@ final class SeatService {
         let wanted = try Self.checked(seats, field, performance.layout)
         let room = performance.room
         guard let pass, pass.utf8.count <= 128 else { throw Self.notAdmitted(to: room) }
+        guard verification.isDone else { throw WireError.unavailable }
         // One step, and nothing after it that waits: with every function that may wait the task changes hands.
         let answer = try await engine.hold(wanted, for: client, of: id, showing: pass, of: room, while: isVerified)
         switch answer {
-        case .notAdmitted: throw Self.notAdmitted(to: room)
+        case .notAdmitted:
+            try await verification.requireCertainty()
+            throw Self.notAdmitted(to: room)
         case .decided(.success(let decision), isKept: false) where decision != .unknownPerformance:
             guard let held = try held(by: decision) else { throw WireError.unavailable }
             FaultPoint.holdTaken.reach()
@@ -75,7 +78,10 @@ final class SeatService {
                 return if case .unknownRoom = again { nil } else { again }
             }
         }
-        guard case .decided(let decision, let isKept) = answer else { throw Self.notAdmitted(to: room) }
+        guard case .decided(let decision, let isKept) = answer else {
+            try await verification.requireCertainty()
+            throw Self.notAdmitted(to: room)
+        }
         do {
             let held = try await settled(try decision.get(), seats, client, id)
             FaultPoint.holdTaken.reach()
@@ -184,7 +190,10 @@ final class SeatService {
                 return Reservation(event.hold).with(event.status, endedAt: min(now, event.hold.expiresAt))
             }
             guard isWhole else { throw WireError.unavailable }
-            if stored == nil, event == nil, try await store.reservation(id) == nil { throw missing }
+            if stored == nil, event == nil, try await store.reservation(id) == nil {
+                try await verification.requireCertainty()
+                throw missing
+            }
         }
         throw WireError.unavailable
     }

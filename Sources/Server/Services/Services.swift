@@ -61,7 +61,8 @@ final class Services {
         metrics.gauges += databaseVerifier.gauges
         rates = RateLimits(configuration.rates, metrics: metrics)
         verification = Verification(engine: engine, log: log)
-        unconfirmed = Unconfirmed(engine: engine, log: log)
+        engine.mayAdmit = { [verification] in verification.isDone }
+        unconfirmed = Unconfirmed(engine: engine, log: log) { [verification] in verification.isDone }
         directory = SaleDirectory(engine: engine, store: store, verification: verification, log: log)
         performances = PerformanceDirectory(engine: engine, store: store, verification: verification, log: log)
         let verifier = PerformanceVerifier(engine: engine, store: store, directory: performances, log: log)

@@ -7,6 +7,9 @@ import Model
 final class ToldPasses {
     private var passes: [RoomID: [ClientID: (token: String, expiresAt: Timestamp)]] = [:]
     private var count = 0
+    /// How many there were when those that are over were forgotten last, and when that was, in milliseconds since 1970.
+    private var kept = 0
+    private var forgotAt: Int64 = 0
     /// The most that are kept; further ones are not.
     private static let limit = 100_000
 
@@ -22,11 +25,13 @@ final class ToldPasses {
 
     /// A client has this pass.
     func note(_ client: ClientID, _ room: RoomID, token: String, expiresAt: Timestamp) {
-        if count >= Self.limit { forgetThoseOver() }
-        guard count < Self.limit || passes[room]?[client] != nil else { return }
-        if passes[room, default: [:]].updateValue((token, expiresAt), forKey: client) == nil { count += 1 }
-        // Now and then: most are spent, or told to be over.
-        if count % 1024 == 0 { forgetThoseOver() }
+        if passes[room]?[client] == nil {
+            // Most are spent, or told to be over.
+            if count >= Self.limit || count >= 2 * kept + 1024 { forgetThoseOver() }
+            guard count < Self.limit else { return }
+            count += 1
+        }
+        passes[room, default: [:]][client] = (token, expiresAt)
     }
 
     /// A client's pass is spent, given back or over.
@@ -38,7 +43,10 @@ final class ToldPasses {
 
     private func forgetThoseOver() {
         let now = now
+        guard now.milliseconds - forgotAt >= 1000 else { return }
+        forgotAt = now.milliseconds
         passes = passes.mapValues { $0.filter { $0.value.expiresAt > now } }.filter { !$0.value.isEmpty }
         count = passes.values.reduce(0) { $0 + $1.count }
+        kept = count
     }
 }

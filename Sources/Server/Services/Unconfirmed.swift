@@ -39,7 +39,11 @@ final class Unconfirmed {
     var commitOrders: (@LoopActor ([AcceptedOrder]) async -> Void)?
     var commitHolds: (@LoopActor ([ReservationEvent]) async -> Void)?
 
-    init(engine: Engine, log: Log) {
+    private let isWell: @LoopActor () -> Bool
+
+    /// - Parameter isWell: whether Redis is known to have lost nothing.
+    init(engine: Engine, log: Log, isWell: @escaping @LoopActor () -> Bool) {
+        self.isWell = isWell
         self.engine = engine
         self.log = log
     }
@@ -83,11 +87,14 @@ final class Unconfirmed {
 
     /// Forgets what is settled.
     private func look() async {
+        // One that has lost something may look as if it had settled all: what is kept is brought in first.
+        guard isWell(), let identity = engine.identity else { return }
         isLooking = true
         defer { isLooking = false }
         do {
             for sale in Array(orders.keys) {
                 guard let mark = try await engine.settled(sale) else { continue }
+                guard isWell(), engine.identity == identity else { return }
                 orders[sale]?.removeAll { mark.covers($0.order.sequence) }
                 // Rebuilt, while this Redis was known to be whole: nobody asks for these any more.
                 await bringIn(orders: sale) { SaleEpoch.of($0.order.sequence) < mark.epoch }
@@ -95,6 +102,7 @@ final class Unconfirmed {
             }
             for performance in Set(holds.keys).union(released.keys) {
                 guard let mark = try await engine.settled(performance) else { continue }
+                guard isWell(), engine.identity == identity else { return }
                 holds[performance]?.removeAll { mark.covers($0.id.sequence) }
                 // What was written since a while is all that is left.
                 released[performance]?.removeAll { entry in

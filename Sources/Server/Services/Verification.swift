@@ -10,7 +10,7 @@ final class Verification {
     private let log: Log
     private var task: Task<Void, Never>?
     private var waiting: [CheckedContinuation<Void, Never>] = []
-    private var patient: [Waiter] = []
+    private var patient: [ObjectIdentifier: Waiter] = [:]
 
     /// Whether it is known.
     private(set) var isDone = false
@@ -29,6 +29,14 @@ final class Verification {
         start()
     }
 
+    /// To be called before something is told that is a "no": Redis may have forgotten the "yes" a moment ago.
+    /// - Throws: ``Outage``, or `unavailable`.
+    func requireCertainty() async throws {
+        guard isDone else { throw WireError.unavailable }
+        try await engine.requireSameData()
+        guard isDone else { throw WireError.unavailable }
+    }
+
     /// Returns when it is known.
     func wait() async {
         guard !isDone else { return }
@@ -41,9 +49,9 @@ final class Verification {
         guard !isDone else { return true }
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             let waiter = Waiter(continuation)
-            patient.append(waiter)
+            patient[ObjectIdentifier(waiter)] = waiter
             waiter.timer.start(after: milliseconds) { [weak self] in
-                self?.patient.removeAll { $0 === waiter }
+                self?.patient[ObjectIdentifier(waiter)] = nil
                 waiter.resume()
             }
         }
@@ -72,20 +80,23 @@ final class Verification {
             var backoff = Backoff(base: 20, cap: 500)
             while true {
                 do {
-                    let run = self.engine.serverRun
-                    let identity = self.engine.identity
-                    let isNewRun = try await !self.engine.isRunVerified()
-                    for step in self.steps { try await step(isNewRun) }
-                    if isNewRun, let run { try await self.engine.markRunVerified(run) }
-                    // It may have been restarted, or flushed, once more meanwhile.
+                    guard let identity = self.engine.identity else { throw Outage(.redis, "not connected") }
+                    let isNewRun = try await !self.engine.isVerified(identity)
+                    for step in self.steps {
+                        try await step(isNewRun)
+                        // It may have been restarted, or flushed, once more meanwhile.
+                        guard identity == self.engine.identity else { throw Outage(.redis, "it is another again") }
+                    }
+                    if isNewRun { try await self.engine.markVerified(identity) }
+                    try await self.engine.requireSameData()
                     guard identity == self.engine.identity else { continue }
                     self.isDone = true
                     self.log(.info, "redis_compared", ["isNew": .init(isNewRun ? 1 : 0)])
                     for continuation in self.waiting { continuation.resume() }
                     self.waiting = []
                     let patient = self.patient
-                    self.patient = []
-                    for waiter in patient { waiter.resume() }
+                    self.patient = [:]
+                    for waiter in patient.values { waiter.resume() }
                     break
                 } catch {
                     self.log(.debug, "verification_waits", ["error": .init("\(error)")])

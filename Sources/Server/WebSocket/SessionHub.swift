@@ -134,6 +134,7 @@ final class SessionHub {
     /// What is true now of a client's claims, for one whose outcomes are no longer in the log.
     /// - Throws: ``Outage``: a part of the truth would be taken for all of it.
     func presentTruth(of client: ClientID) async throws -> [Outcome] {
+        try await rooms.rooms.requireCertainty()
         var truth: [OrderID: [Outcome]] = [:]
         var reservations: [ReservationID: [Outcome]] = [:]
         // What the log still has knows of orders that PostgreSQL does not have yet.
@@ -154,9 +155,11 @@ final class SessionHub {
         for reservation in try await seatService.reservations(of: client, limit: 200) {
             if !reservation.outcomes.isEmpty { reservations[reservation.id] = reservation.outcomes }
         }
+        let passes = try await rooms.rooms.passes(of: client)
+        try await rooms.rooms.requireCertainty()
         return truth.sorted { $0.key < $1.key }.flatMap { $0.value }
             + reservations.sorted { $0.key < $1.key }.flatMap { $0.value }
-            + (try await rooms.rooms.passes(of: client))
+            + passes
     }
 
     private func sweep() {
@@ -236,7 +239,9 @@ final class Presence {
             for session in sessions { session.received(outcome) }
         case .renewed: for session in sessions { session.mayHaveMissed() }
         case .away(let room): hub.rooms.away(client, room)
-        case .left(let room, let connection): for session in sessions { session.gaveBack(room, by: connection) }
+        case .left(let room, let connection):
+            hub.rooms.rooms.toldPasses.forget(client, room)
+            for session in sessions { session.gaveBack(room, by: connection) }
         }
     }
 }
