@@ -42,6 +42,15 @@ extension Engine {
         try await subscriber.subscribe(to: Keys.aliveChannel) { _ in handler() }
     }
 
+    /// The oldest entries of a performance's log, whichever committer has them in hand.
+    /// - Throws: ``Outage``.
+    public func unwritten(of performance: PerformanceID, count: Int) async throws(Outage) -> [ReservationEvent] {
+        let key = Keys.Performance(performance).log
+        let reply = try await router.ask(RedisCommand("XRANGE", key, "-", "+", "COUNT", "\(count)"), about: key)
+        if case .error(let error) = reply { throw error.outage }
+        return reply.elements.compactMap { SeatTexts.event($0, of: performance) }
+    }
+
     /// How many processes listen to this Redis, this one included.
     /// - Throws: ``Outage``.
     public func peerCount() async throws(Outage) -> Int64 {

@@ -51,6 +51,7 @@ public final class Application {
         services.unconfirmed.commitOrders = orderWork.finish
         services.unconfirmed.commitHolds = reservationWork.finish
         services.directory.commit = orderWork.finish
+        services.performanceVerifier.commit = reservationWork.finish
         let watches = WatchHub(engine: services.engine, directory: services.directory)
         let seats = SeatHub(engine: services.engine, directory: services.performances)
         hub = SessionHub(

@@ -11,8 +11,8 @@ final class PerformanceVerifier {
     private let directory: PerformanceDirectory
     private let log: Log
 
-    /// How long the logs may stand still, in milliseconds, before what they have is no longer waited for.
-    private static let patience: Int64 = 5000
+    /// Takes what the logs have to PostgreSQL, however long it takes. Set before ``verify(isNewRun:)``.
+    var commit: (@LoopActor ([ReservationEvent]) async -> Void)?
 
     init(engine: Engine, store: Store, directory: PerformanceDirectory, log: Log) {
         self.engine = engine
@@ -31,6 +31,10 @@ final class PerformanceVerifier {
         let stored = try await store.lastSequences(of: performances)
         let live = try await engine.positions(of: performances)
         let known = stored.filter { id, _ in (live[id]?.epoch ?? -1) >= 0 }
+        if isNewRun {
+            // What the logs have was told, and would be refused after a rebuild.
+            for id in known.keys where live[id]!.unsettled > 0 { try await drain(id, upTo: live[id]!.lastSequence) }
+        }
         for (id, last) in known where (live[id]!.epoch, live[id]!.lastSequence) < (last.epoch, last.lastSequence) {
             log(
                 .error, "redis_lost_writes",
@@ -40,23 +44,19 @@ final class PerformanceVerifier {
                 ])
             try await directory.rebuildLost(id, epoch: last.epoch)
         }
-        guard isNewRun, !known.isEmpty else { return }
-        await waitForCommitters(Array(known.keys))
+        guard isNewRun else { return }
         for id in known.keys { try await directory.rebuildForThisRun(id) }
     }
 
-    /// Holds that only the logs have would be refused after a rebuild: committers write them first. Nothing is decided
-    /// meanwhile, so the logs only get shorter.
-    private func waitForCommitters(_ performances: [PerformanceID]) async {
-        var shortest = Int64.max
-        var movedAt = EventLoop.monotonicMilliseconds
-        while EventLoop.monotonicMilliseconds - movedAt < Self.patience {
-            guard let positions = try? await engine.positions(of: performances) else { return }
-            let left = positions.values.reduce(0) { $0 + $1.unsettled }
-            guard left > 0 else { return }
-            if left < shortest { (shortest, movedAt) = (left, EventLoop.monotonicMilliseconds) }
-            await EventLoop.sleep(milliseconds: 50)
+    /// Takes what is left in a performance's log to PostgreSQL, whoever has it in hand. What comes later is not meant: another
+    /// process may be selling again.
+    private func drain(_ id: PerformanceID, upTo sequence: Int64) async throws {
+        var last: String?
+        while let commit {
+            let events = try await engine.unwritten(of: id, count: 1000)
+            guard let first = events.first, first.entry != last, first.hold.id.sequence <= sequence else { return }
+            last = first.entry
+            await commit(events)
         }
-        log(.error, "holds_not_committed", ["entries": .init(shortest)])
     }
 }

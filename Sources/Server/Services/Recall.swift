@@ -18,6 +18,7 @@ final class Recall {
     private var hellos: Subscription?
     /// How many processes there were when all was well.
     private var peers: Int64 = 1
+    private var recalledAt: Int64 = .min / 2
     /// Whether this process has seen Redis whole.
     private var wasWell = false
     /// Whether Redis is another than before, and lines and passes have to be brought back.
@@ -32,6 +33,7 @@ final class Recall {
     /// How long those are waited for who are at it, in milliseconds.
     private static let longestPatience: Int64 = 60_000
     private static let countMilliseconds: Int64 = 500
+    private static let settlingMilliseconds: Int64 = 5000
 
     /// Who waited here, and in which rooms, when Redis was found to be another. Whoever is gone since has the grace.
     private var waiters: [RoomID: [(client: ClientID, number: Int64)]] = [:]
@@ -61,7 +63,9 @@ final class Recall {
             guard let self, isWell() else { return }
             EventLoop.task {
                 guard let count = try? await self.engine.peerCount(), isWell() else { return }
-                self.peers = count
+                // After a recall some may not be back yet, and are waited for again if another follows.
+                let isSettled = EventLoop.monotonicMilliseconds - self.recalledAt > Self.settlingMilliseconds
+                if count > self.peers || isSettled { self.peers = count }
             }
         }
         timer.start(after: 0, every: Self.countMilliseconds, count)
@@ -91,7 +95,10 @@ final class Recall {
                 EventLoop.task { _ = try? await engine.recall(.busy, by: process, identity: identity) }
             }
         }
-        defer { saying.stop() }
+        defer {
+            saying.stop()
+            recalledAt = EventLoop.monotonicMilliseconds
+        }
         if isMeant {
             // First of all: from here on nobody is admitted, and nobody joins.
             if isNewRun { try await holdRooms() }

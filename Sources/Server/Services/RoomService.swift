@@ -94,6 +94,7 @@ final class RoomService {
         for (room, question) in zip(rooms, questions) {
             let found = try await question.value.get()
             if case .admitted(let token, let expiresAt)? = found?.standing {
+                toldPasses.note(client, room, token: token, expiresAt: expiresAt)
                 passes.append(.admitted(room, token: token, expiresAt: expiresAt))
             }
         }

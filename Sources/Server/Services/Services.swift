@@ -15,6 +15,7 @@ final class Services {
     let rates: RateLimits
     let verification: Verification
     let databaseVerifier: DatabaseVerifier
+    let performanceVerifier: PerformanceVerifier
     let directory: SaleDirectory
     let performances: PerformanceDirectory
     let roomDirectory: RoomDirectory
@@ -65,14 +66,14 @@ final class Services {
         unconfirmed = Unconfirmed(engine: engine, log: log) { [verification] in verification.isDone }
         directory = SaleDirectory(engine: engine, store: store, verification: verification, log: log)
         performances = PerformanceDirectory(engine: engine, store: store, verification: verification, log: log)
-        let verifier = PerformanceVerifier(engine: engine, store: store, directory: performances, log: log)
+        performanceVerifier = PerformanceVerifier(engine: engine, store: store, directory: performances, log: log)
         roomDirectory = RoomDirectory(engine: engine, store: store, sales: directory, log: log)
         rooms = RoomService(
             engine: engine, store: store, directory: roomDirectory, verification: verification, log: log)
         recall = Recall(engine: engine, store: store, unconfirmed: unconfirmed, rooms: rooms, log: log)
         verification.steps = [
             { [databaseVerifier] _ in try await databaseVerifier.wait() },
-            recall.bringIn, directory.verify, verifier.verify,
+            recall.bringIn, directory.verify, performanceVerifier.verify,
             { [recall] _ in try await recall.resumeLines() },
         ]
         claims = ClaimService(

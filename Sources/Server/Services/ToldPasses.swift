@@ -23,6 +23,15 @@ final class ToldPasses {
         }.filter { !$0.value.isEmpty }
     }
 
+    /// A client was told this.
+    func note(_ outcome: Outcome, of client: ClientID) {
+        switch outcome {
+        case .admitted(let room, let token, let expiresAt): note(client, room, token: token, expiresAt: expiresAt)
+        case .expired(let room, _): forget(client, room)
+        case .accepted, .order, .reservation: break
+        }
+    }
+
     /// A client has this pass.
     func note(_ client: ClientID, _ room: RoomID, token: String, expiresAt: Timestamp) {
         if passes[room]?[client] == nil {

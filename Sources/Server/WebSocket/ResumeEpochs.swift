@@ -28,7 +28,7 @@ final class ResumeEpochs {
     /// - Throws: ``Outage`` while Redis was never reached.
     func unusable() throws -> String {
         guard let name = engine.dataEpoch else { throw Outage(.redis, "not connected yet") }
-        return "\(name).0"
+        return "\(name).0.\(engine.runTag)"
     }
 
     /// What offsets of an epoch mean now.

@@ -47,17 +47,6 @@ final class RoomHub {
     /// Who waits here, by room, with the numbers that they have.
     var waiting: [RoomID: [(client: ClientID, number: Int64)]] { lines.mapValues(\.waiting) }
 
-    /// A client of this process was told that its pass is over, or has one.
-    func note(_ outcome: Outcome, of client: ClientID) {
-        switch outcome {
-        case .admitted(let room, let token, let expiresAt):
-            rooms.toldPasses.note(client, room, token: token, expiresAt: expiresAt)
-            admitted(client, room)
-        case .expired(let room, _): rooms.toldPasses.forget(client, room)
-        case .accepted, .order, .reservation: break
-        }
-    }
-
     /// Lets a session's client join, or finds it where it is.
     /// - Throws: `not_found`, `rejected`, `unavailable`.
     func join(_ client: ClientID, _ session: Session, _ room: RoomID) async throws -> Joined {

@@ -290,6 +290,7 @@ final class Session {
         while let (outcome, id) = claims.nextReady() {
             connection.send(ServerFrame.outcome(outcome.outcome, offset: outcome.offset, id: id), as: .outcome)
             lastTold = outcome.offset
+            if let client = presence?.client { hub.rooms.rooms.toldPasses.note(outcome.outcome, of: client) }
         }
     }
 

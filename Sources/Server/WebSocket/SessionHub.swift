@@ -235,7 +235,7 @@ final class Presence {
     private func heard(_ event: ClientEvent) {
         switch event {
         case .outcome(let outcome):
-            hub.rooms.note(outcome.outcome, of: client)
+            if case .admitted(let room, _, _) = outcome.outcome { hub.rooms.admitted(client, room) }
             for session in sessions { session.received(outcome) }
         case .renewed: for session in sessions { session.mayHaveMissed() }
         case .away(let room): hub.rooms.away(client, room)
