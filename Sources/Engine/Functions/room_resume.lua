@@ -9,11 +9,7 @@ local PER_CALL = 256
 
 local function resume(keys, args)
     local room = open_room(keys, args)
-    if not room then
-        -- Whoever makes it known finds nobody waiting: what dibs_room_return noted of it is over.
-        redis.call('HDEL', keys[1], 'recalling')
-        return '?'
-    end
+    if not room then return '?' end
     if room.drawing ~= '' then
         redis.call('DEL', room.returning_key)
         change(room, 'recalling', 0)
