@@ -14,7 +14,8 @@ local function room(keys, args)
     if last > head then gone = redis.call('BITCOUNT', keys[4], head - origin, last - origin - 1, 'BIT') end
     -- One that was made known since has nothing that could come back, until a gateway says so.
     local recalling = tonumber(state[8] or '0')
-    local is_recalled = recalling >= tonumber(state[9] or '0') and is_recalling({ recalling = recalling, now = clock(args[1]) })
+    local is_recalled = recalling >= tonumber(state[9] or '0')
+        and is_recalling({ recalling = recalling, now = clock(args[1]) })
     return {
         state[1], state[2] or '0', state[3] or '0', state[4] or '', decimal(head), decimal(last),
         redis.call('HLEN', keys[2]), redis.call('LLEN', keys[3]), gone, redis.call('ZCARD', keys[8]),
