@@ -10,6 +10,8 @@ public struct RoomNumbers: Hashable, Sendable {
     public let admittedEver: Int64
     /// Whether lots are being drawn: then nothing is said about the line.
     public let isDrawing: Bool
+    /// Whether its line is being put together, after Redis may have lost something.
+    public let isRecalling: Bool
     /// Every number up to it is done with.
     public let head: Int64
     /// The last number given.
@@ -48,14 +50,15 @@ extension Engine {
     /// - Throws: ``Outage``.
     public func auditNumbers(of room: RoomID) async throws(Outage) -> RoomNumbers? {
         let keys = Keys.Room(room)
-        let parts = try await router.ask(
-            calling: RedisCommand(function: .auditRoom, keys: keys.all), about: keys.state
-        ).elements
-        guard parts.count == 12 else { return nil }
+        var command = RedisCommand(function: .auditRoom, keys: keys.all)
+        command.append(now)
+        let parts = try await router.ask(calling: command, about: keys.state).elements
+        guard parts.count == 13 else { return nil }
         func number(_ at: Int) -> Int64 { parts[at].number ?? 0 }
         return RoomNumbers(
             maxActive: number(0), version: number(1), admittedEver: number(2),
-            isDrawing: parts[3].string?.isEmpty == false, head: number(4), next: number(5), members: number(6),
+            isDrawing: parts[3].string?.isEmpty == false, isRecalling: number(12) == 1, head: number(4),
+            next: number(5), members: number(6),
             lineLength: number(7), gone: number(8), active: number(9), passes: number(10), owners: number(11))
     }
 

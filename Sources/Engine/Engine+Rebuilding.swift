@@ -14,20 +14,21 @@ extension Engine {
     ///   - epoch: rebuilds also a sale that is known in an epoch before this one; by default only one that isn't known.
     ///   - isOfThisRun: instead of `epoch`: rebuilds also a sale that was made known in another run of Redis. So each is
     ///     rebuilt once in a run, whichever process comes first, and however late another comes.
+    ///   - token: the token to be taken, which the caller may renew; one of its own by default.
     ///   - snapshot: begins a new epoch in PostgreSQL and reads it there. Called only when it is this process that
     ///     rebuilds, after the sale became unknown: whoever gives a ticket back from then on is told to come again, so
     ///     nothing falls between the reading and the rebuilt sale. Nil when there is no such sale.
     /// - Returns: false when another process rebuilds the sale, it is known already, or there is no such sale.
     /// - Throws: ``Outage``, and whatever `snapshot` throws; then the sale stays unknown, and can be rebuilt again.
     public func rebuild(
-        _ sale: SaleID, ifOlderThan epoch: Int64 = 0, unless isOfThisRun: Bool = false,
+        _ sale: SaleID, ifOlderThan epoch: Int64 = 0, unless isOfThisRun: Bool = false, by token: String? = nil,
         snapshot read: @LoopActor () async throws -> SaleSnapshot?
     ) async throws -> Bool {
         let keys = Keys.Sale(sale)
         return try await rebuild(
             .rebuild,
             keys: [keys.state, keys.clients, keys.keys, keys.returned, keys.counts, keys.rebuild, keys.series],
-            rebuild: keys.rebuild, ifOlderThan: epoch, unless: isOfThisRun
+            rebuild: keys.rebuild, ifOlderThan: epoch, unless: isOfThisRun, by: token
         ) { token in
             guard let snapshot = try await read() else { return nil }
             return try await self.restore(keys, token, snapshot)
@@ -39,10 +40,10 @@ extension Engine {
     ///   to be rebuilt.
     func rebuild(
         _ function: FunctionLibrary.Function, keys: [String], rebuild key: String, ifOlderThan epoch: Int64,
-        unless isOfThisRun: Bool,
+        unless isOfThisRun: Bool, by token: String?,
         restore: @LoopActor (_ token: String) async throws -> Bool?
     ) async throws -> Bool {
-        let token = String(UInt64.random(in: .min ... .max), radix: 36)
+        let token = token ?? Engine.newToken()
         var command = RedisCommand(function: function, keys: keys)
         command.append(token)
         command.append(epoch)

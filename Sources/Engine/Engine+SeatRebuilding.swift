@@ -15,6 +15,7 @@ extension Engine {
     ///   - epoch: rebuilds also a performance that is known in an epoch before this one; by default only one that isn't
     ///     known.
     ///   - isOfThisRun: instead of `epoch`: rebuilds also one that was made known in another run of Redis.
+    ///   - token: the token to be taken, which the caller may renew; one of its own by default.
     ///   - snapshot: begins a new epoch in PostgreSQL and reads it there. Called only when it is this process that
     ///     rebuilds, after the performance became unknown: nothing falls between the reading and the rebuilt performance.
     ///     Nil when there is no such performance.
@@ -22,12 +23,12 @@ extension Engine {
     /// - Throws: ``Outage``, and whatever `snapshot` throws; then it stays unknown, and can be rebuilt again.
     public func rebuild(
         _ performance: PerformanceID, ifOlderThan epoch: Int64 = 0, unless isOfThisRun: Bool = false,
-        snapshot read: @LoopActor () async throws -> PerformanceSnapshot?
+        by token: String? = nil, snapshot read: @LoopActor () async throws -> PerformanceSnapshot?
     ) async throws -> Bool {
         let keys = Keys.Performance(performance)
         return try await rebuild(
             .seatsRebuild, keys: [keys.state, keys.seats, keys.holds, keys.clients, keys.deadlines, keys.rebuild],
-            rebuild: keys.rebuild, ifOlderThan: epoch, unless: isOfThisRun
+            rebuild: keys.rebuild, ifOlderThan: epoch, unless: isOfThisRun, by: token
         ) { token in
             guard let snapshot = try await read() else { return nil }
             return try await self.restore(keys, token, snapshot)

@@ -8,6 +8,7 @@ enum FunctionLibrary {
         case rebuild = "dibs_rebuild"
         case restore = "dibs_restore"
         case abandon = "dibs_abandon"
+        case renew = "dibs_renew"
         case window = "dibs_window"
         case claim = "dibs_claim_2"
         case settle = "dibs_settle"
@@ -70,6 +71,7 @@ enum FunctionLibrary {
             case .rebuild: PackageResources.rebuild_lua
             case .restore: PackageResources.restore_lua
             case .abandon: PackageResources.abandon_lua
+            case .renew: PackageResources.renew_lua
             case .window: PackageResources.window_lua
             case .claim: PackageResources.claim_lua
             case .settle: PackageResources.settle_lua
@@ -129,7 +131,7 @@ enum FunctionLibrary {
         }
 
         fileprivate var family: Family {
-            if rawValue.hasPrefix("dibs_room_") { return .rooms }
+            if self == .auditRoom || rawValue.hasPrefix("dibs_room_") { return .rooms }
             return self == .hold || rawValue.hasPrefix("dibs_seats_") ? .seats : .sales
         }
     }

@@ -36,6 +36,8 @@ public struct AuditedReservation: Hashable, Sendable {
     public let isSettled: Bool
     /// Whether how it ended is still to be heard.
     public let isSuperseded: Bool
+    /// Whether it was ever paid for, refunded or not.
+    public let wasPaid: Bool
 }
 
 /// An account whose balance is not the sum of its ledger.

@@ -91,7 +91,7 @@ extension Store {
                     array(
                         select s.seat from reservation_seats s
                         where s.performance_id = r.performance_id and s.sequence = r.sequence order by s.seat),
-                    status, settled, cause is not distinct from 'superseded'
+                    status, settled, cause is not distinct from 'superseded', paid_at is not null
                 from reservations r
                 where performance_id = $1 and sequence > $2 and is_live order by sequence limit $3
                 """, .integer(performance.rawValue), .integer(sequence), .integer(Int64(limit))))
@@ -110,7 +110,7 @@ extension Store {
                     array(
                         select s.seat from reservation_seats s
                         where s.performance_id = r.performance_id and s.sequence = r.sequence order by s.seat),
-                    status, settled, cause is not distinct from 'superseded'
+                    status, settled, cause is not distinct from 'superseded', paid_at is not null
                 from reservations r where performance_id = $1 and sequence = any ($2)
                 """, .integer(performance.rawValue), .integers(sequences)))
         return Dictionary(results[0].rows.map { ($0.integer(0), AuditedReservation($0)) }) { first, _ in first }
@@ -249,7 +249,8 @@ extension AuditedReservation {
     init(_ row: Row) {
         self.init(
             sequence: row.integer(0), client: ClientID(trusted: row.text(1)), seats: row.integers(2),
-            status: ReservationStatus(rawValue: row.text(3))!, isSettled: row.flag(4), isSuperseded: row.flag(5))
+            status: ReservationStatus(rawValue: row.text(3))!, isSettled: row.flag(4), isSuperseded: row.flag(5),
+            wasPaid: row.flag(6))
     }
 }
 

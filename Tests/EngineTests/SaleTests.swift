@@ -111,6 +111,31 @@ import Testing
         }
     }
 
+    /// Who rebuilds may take longer than the token lives, while it renews it; and notices when it has lost it.
+    @Test func aRebuildIsKept() async throws {
+        try await onLoop {
+            let fixture = try await EngineFixture()
+            let sale = try await fixture.sale(quantity: 5)
+            let key = "dibs:{sale:\(sale)}:rebuild"
+            let token = Engine.newToken()
+            let rebuilt = try await fixture.engine.rebuild(sale, ifOlderThan: 2, by: token) {
+                try await fixture.redis("pexpire", key, "500")
+                #expect(try await fixture.engine.keepRebuilding(sale, by: token))
+                #expect(try await Int(fixture.redis("pttl", key)) ?? 0 > 20_000)
+                #expect(try await !fixture.engine.keepRebuilding(sale, by: "another's"))
+                try await fixture.redis("del", key)
+                #expect(try await !fixture.engine.keepRebuilding(sale, by: token))
+                return nil
+            }
+            #expect(!rebuilt)
+            // It was given up: anybody may.
+            #expect(
+                try await fixture.engine.rebuild(sale) {
+                    SaleSnapshot(state: EngineFixture.state(sale.rawValue, quantity: 5), epoch: 2)
+                })
+        }
+    }
+
     @Test func onlyOneRebuilds() async throws {
         try await onLoop {
             let fixture = try await EngineFixture()

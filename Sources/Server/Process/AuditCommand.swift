@@ -78,6 +78,11 @@ struct AuditCommand: Equatable, Sendable {
                 Command.report(["dibs: Redis and PostgreSQL can't both be reached"])
                 return Command.ExitCode.unavailable
             }
+            // What servers know of a Redis that lost something has to be there before anything is built anew.
+            if repairs, try await !services.engine.isRunVerified() {
+                Command.report(["dibs: Redis was restarted, or lost its data, and no server has compared it yet"])
+                return Command.ExitCode.unavailable
+            }
             return try await audit(services)
         } catch let error as WireError where error.code == .notFound {
             Command.report(["dibs: \(error.message)"])

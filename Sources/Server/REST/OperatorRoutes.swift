@@ -152,8 +152,14 @@ struct OperatorRoutes {
             }
             scope.client = client
         }
+        // While Redis is compared after a loss, what drifts is only what is being rebuilt.
+        let identity = services.engine.identity
+        guard services.verification.isDone else { throw WireError(.unavailable, "Redis is being compared") }
         let audit = try await services.auditor.audit(
             scope, limit: scope.isEverything ? Auditor.comparedAtOnce : .max)
+        guard services.verification.isDone, services.engine.identity == identity else {
+            throw WireError(.unavailable, "Redis is being compared")
+        }
         return .result { $0.audit(audit) }
     }
 

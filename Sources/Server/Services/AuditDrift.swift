@@ -1,3 +1,4 @@
+import EventLoop
 import Model
 
 /// A way in which Redis and PostgreSQL, or either with itself, can disagree. `docs/audit.md` explains each.
@@ -134,5 +135,22 @@ struct DriftList: Sendable {
     /// So many more, of which nothing but their number is known.
     mutating func add(_ kind: DriftKind, more: Int64) { counts[kind, default: 0] += more }
 
+    /// Without those of a kind.
+    mutating func remove(_ kind: DriftKind) {
+        drifts.removeAll { $0.kind == kind }
+        counts[kind] = nil
+        kept[kind] = nil
+    }
+
     mutating func add(_ others: [Drift]) { for drift in others { add(drift) } }
+}
+
+/// How far a comparison goes, and how fast.
+struct ComparisonPace {
+    /// How many suspects are kept: of what drifts at once no more is found, until some of it was mended.
+    var suspects = Int.max
+    /// Whether every drift is kept, or the first of each kind only.
+    var keepsAll = true
+    /// Called between two pages.
+    var pause: @LoopActor () async throws -> Void = {}
 }

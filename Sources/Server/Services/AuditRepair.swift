@@ -5,8 +5,8 @@ import Persistence
 
 /// Mends drifts that have one right answer, while servers run. What has none is left alone.
 ///
-/// What PostgreSQL has not heard of is brought to it before anything is built anew from it, and what is built anew is
-/// first let run dry: an order that was accepted, or a hold that was taken, is not lost by mending.
+/// What PostgreSQL has not heard of is brought to it before anything is built anew from it (``AuditRebuild``): an order
+/// that was accepted, or a hold that was taken, is not lost by mending.
 @LoopActor
 final class AuditRepair {
     private let engine: Engine
@@ -115,31 +115,31 @@ final class AuditRepair {
         guard let stored = try await store.sale(sale), let live = try await engine.auditNumbers(of: sale) else {
             return
         }
-        guard try await settled({ try await self.unsettled(sale) }, orMoving: true) else {
-            return note("sale \(sale): not built anew: nobody takes the orders that are in its stream")
+        let rebuild = AuditRebuild(
+            name: "sale \(sale)", keep: { try await self.engine.keepRebuilding(sale, by: $0) },
+            write: { entry in
+                let page = try await self.engine.auditStream(of: sale, after: entry, count: AuditRebuild.page)
+                if !page.orders.isEmpty { _ = try await self.store.commit(page.orders) }
+                return (page.last, page.hasMore)
+            }, note: note)
+        try await rebuild.run(
+            // What was counted and is not in PostgreSQL yet would be gone.
+            prepare: { await self.statistics.flush() },
+            begin: { try await self.store.beginRebuild(sale) }
+        ) { token, read in
+            try await self.engine.rebuild(
+                sale, ifOlderThan: max(stored.epoch, live.epoch) + 1, by: token, snapshot: read)
         }
-        // What was counted and is not in PostgreSQL yet would be gone.
-        await statistics.flush()
-        let rebuilt = try await engine.rebuild(sale, ifOlderThan: max(stored.epoch, live.epoch) + 1) {
-            // Nobody claims from here on: what was accepted before is committed first.
-            _ = try await self.settled { try await self.unsettled(sale) }
-            return try await self.store.beginRebuild(sale)
-        }
-        note("sale \(sale): \(rebuilt ? "built anew from PostgreSQL" : "another process builds it anew")")
     }
 
     /// Waits until nothing is in flight.
-    /// - Parameter orMoving: or until some of it was taken.
     /// - Returns: false when nothing was taken for too long.
-    private func settled(_ count: @LoopActor () async throws -> Int64, orMoving: Bool = false) async throws -> Bool {
+    private func settled(_ count: @LoopActor () async throws -> Int64) async throws -> Bool {
         var (least, since) = (Int64.max, EventLoop.monotonicMilliseconds)
         while EventLoop.monotonicMilliseconds - since < Self.patience {
             let left = try await count()
             if left == 0 { return true }
-            if left < least {
-                if orMoving, least < .max { return true }
-                (least, since) = (left, EventLoop.monotonicMilliseconds)
-            }
+            if left < least { (least, since) = (left, EventLoop.monotonicMilliseconds) }
             await EventLoop.sleep(milliseconds: 50)
         }
         return false
@@ -164,21 +164,28 @@ final class AuditRepair {
             try await self.engine.positions(of: [performance])[performance]?.unsettled ?? 0
         }
         if relogged > 0, try await !settled(unsettled) {
-            return note("performance \(performance): its holds wait for a committer, which none is there to be")
+            note("performance \(performance): its holds wait for a committer, which none is there to be")
         }
         guard drifts.contains(where: { $0.kind.mend == .rebuildPerformance }) else { return }
         if drifts.contains(where: { $0.kind == .paidMissingInDatabase }) {
             return note("performance \(performance): not built anew: what only Redis has as paid would be gone")
         }
-        guard let stored = try await store.performance(performance), try await settled(unsettled, orMoving: true) else {
-            return note("performance \(performance): not built anew: nobody takes what is in its log")
+        try await rebuild(performance)
+    }
+
+    private func rebuild(_ performance: PerformanceID) async throws {
+        guard let stored = try await store.performance(performance) else { return }
+        let rebuild = AuditRebuild(
+            name: "performance \(performance)", keep: { try await self.engine.keepRebuilding(performance, by: $0) },
+            write: { entry in
+                let page = try await self.engine.auditLog(of: performance, after: entry, count: AuditRebuild.page)
+                // What is refused, its committer hears again, and sees to it.
+                if !page.events.isEmpty { _ = try await self.store.commit(page.events) }
+                return (page.last, page.hasMore)
+            }, note: note)
+        try await rebuild.run(begin: { try await self.store.beginRebuild(performance) }) { token, read in
+            try await self.engine.rebuild(performance, ifOlderThan: stored.epoch + 1, by: token, snapshot: read)
         }
-        let rebuilt = try await engine.rebuild(performance, ifOlderThan: stored.epoch + 1) {
-            _ = try await self.settled(unsettled)
-            return try await self.store.beginRebuild(performance)
-        }
-        note(
-            "performance \(performance): \(rebuilt ? "built anew from PostgreSQL" : "another process builds it anew")")
     }
 
     /// Tells Redis what PostgreSQL decided.
@@ -186,6 +193,10 @@ final class AuditRepair {
         guard let stored = try await store.reservation(id), stored.status != .held,
             let live = try await engine.holds([id])[id]
         else { return }
+        // Its client was told that it paid: these seats are not given away for what PostgreSQL lost.
+        guard stored.status == .paid || !live.isSold || stored.paidAt != nil else {
+            return note("reservation \(id): left alone: it is paid in Redis, and PostgreSQL lost that")
+        }
         let settlement: SeatSettlement = stored.status == .paid ? .sold : live.isSold ? .refunded : .over
         try await engine.settle([(id, settlement)])
         note("reservation \(id): \(stored.status.rawValue), as PostgreSQL has it")

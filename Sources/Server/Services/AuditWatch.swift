@@ -21,11 +21,18 @@ final class AuditWatch {
     private let token = String(UInt64.random(in: .min ... .max), radix: 36)
     private var task: Task<Void, Never>?
     private var isStopping = false
-    /// What each was found to be when it was looked at last: by its numbers, and by its parts.
-    private var found: [Subject: [Drift]] = [:]
-    private var foundByNumbers: [Subject: [Drift]] = [:]
-    /// What was logged, and is still so.
-    private var logged: Set<String> = []
+    /// What one was found to be when it was looked at last.
+    private struct Finding {
+        var counts: [DriftKind: Int64]
+        /// What was logged, and is still so.
+        var logged: Set<String>
+    }
+
+    /// By its numbers, and by its parts.
+    private var found: [Subject: Finding] = [:]
+    private var foundByNumbers: [Subject: Finding] = [:]
+    /// Which Redis this round looks at.
+    private var identity: String?
     private var lookedAt: Int64 = 0
 
     /// How often the numbers are looked at, and for how long this process then is the one that looks.
@@ -36,6 +43,8 @@ final class AuditWatch {
     static let pauseFactor: Int64 = 9
     /// How many drifts are remembered as logged.
     private static let loggedLimit = 10_000
+    /// How many suspects of one sale, performance or room are looked at again.
+    static let suspects = 10_000
 
     init(auditor: Auditor, verification: Verification, metrics: Metrics, log: Log) {
         self.auditor = auditor
@@ -66,6 +75,7 @@ final class AuditWatch {
     /// Looks at everything once.
     private func round() async throws {
         guard try await keepsLease() else { return forget() }
+        identity = auditor.engine.identity
         let began = EventLoop.monotonicMilliseconds
         let sales = try await auditor.store.activeSales().map(\.sale)
         let performances = try await auditor.store.activePerformances().map(\.performance.id)
@@ -79,13 +89,15 @@ final class AuditWatch {
         for sale in sales { try await compare(sale) }
         for performance in performances { try await compare(performance) }
         for room in rooms {
-            let before = EventLoop.monotonicMilliseconds
-            let comparison = RoomComparison(room, engine: auditor.engine)
+            let comparison = RoomComparison(room, engine: auditor.engine, pace: pace())
             if try await comparison.run() != nil {
-                report(.room(room), comparison.drifts.filter { $0.kind != .roomCount })
+                var list = comparison.list
+                // Looked at more often.
+                list.remove(.roomCount)
+                try report(.room(room), list)
             }
             metrics.auditChecked["room", default: 0] += comparison.compared
-            try await pause(after: before)
+            try await pause(after: EventLoop.monotonicMilliseconds)
         }
         try await compareAccounts()
         metrics.auditRoundSeconds = Double(EventLoop.monotonicMilliseconds - began) / 1000
@@ -93,7 +105,7 @@ final class AuditWatch {
     }
 
     private func compare(_ sale: Sale) async throws {
-        let comparison = SaleComparison(sale, engine: auditor.engine, store: auditor.store)
+        let comparison = SaleComparison(sale, engine: auditor.engine, store: auditor.store, pace: pace())
         var began = EventLoop.monotonicMilliseconds
         while try await !comparison.advance() {
             try await pause(after: began)
@@ -101,45 +113,47 @@ final class AuditWatch {
         }
         if try await comparison.confirm() {
             let sums = try await auditor.auditSales([sale.id], restores: false).flatMap(\.sums)
+            var list = comparison.list
             // What is left is looked at more often, and what is sold was compared one by one.
-            report(.sale(sale.id), comparison.drifts + sums.filter { $0.kind == .statistics })
+            list.add(sums.filter { $0.kind == .statistics })
+            try report(.sale(sale.id), list)
         }
         metrics.auditChecked["order", default: 0] += comparison.compared
         try await pause(after: began)
     }
 
     private func compare(_ performance: PerformanceID) async throws {
-        let comparison = SeatComparison(performance, engine: auditor.engine, store: auditor.store)
+        let comparison = SeatComparison(performance, engine: auditor.engine, store: auditor.store, pace: pace())
         var began = EventLoop.monotonicMilliseconds
         while try await !comparison.advance() {
             try await pause(after: began)
             began = EventLoop.monotonicMilliseconds
         }
         if try await comparison.confirm() {
-            var drifts = comparison.drifts
+            var list = comparison.list
             for audit in try await auditor.auditSeats([performance], restores: false) {
                 // What Redis says of itself is looked at more often.
-                drifts += audit.sums.filter { $0.database != nil }
-                drifts += try await auditor.namedDrifts(audit)
+                list.add(audit.sums.filter { $0.database != nil })
+                list.add(try await auditor.namedDrifts(audit))
             }
-            report(.performance(performance), drifts)
+            try report(.performance(performance), list)
         }
         metrics.auditChecked["reservation", default: 0] += comparison.compared
         try await pause(after: began)
     }
 
     private func compareAccounts() async throws {
-        var drifts: [Drift] = []
+        var list = DriftList()
         var client: String? = ""
         while let after = client {
             let began = EventLoop.monotonicMilliseconds
             let page = try await auditor.store.auditAccounts(after: after, limit: SaleComparison.page)
-            drifts += page.accounts.map(Auditor.drift)
+            list.add(page.accounts.map(Auditor.drift))
             metrics.auditChecked["account", default: 0] += Int64(page.count)
             client = page.last
             try await pause(after: began)
         }
-        report(.accounts, drifts)
+        try report(.accounts, list)
     }
 
     // MARK: Numbers
@@ -148,20 +162,21 @@ final class AuditWatch {
     private func lookAtNumbers() async throws {
         for sale in try await auditor.store.activeSales().map(\.sale.id) {
             let numbers = try await auditor.engine.auditNumbers(of: sale)
-            reportNumbers(.sale(sale), numbers.map(Auditor.stock) ?? [])
+            try reportNumbers(.sale(sale), numbers.map(Auditor.stock) ?? [])
             metrics.auditChecked["sale", default: 0] += 1
         }
         for performance in try await auditor.performances.activeIDs() {
             let live = try await auditor.engine.auditNumbers(of: performance)
-            reportNumbers(
+            try reportNumbers(
                 .performance(performance), live.map { Auditor.tally($0, $0.counted, of: performance) } ?? [])
             metrics.auditChecked["performance", default: 0] += 1
         }
         for room in try await auditor.store.rooms().map(\.id) {
             let comparison = RoomComparison(room, engine: auditor.engine)
             try await comparison.runNumbers()
-            reportNumbers(.room(room), comparison.drifts)
+            try reportNumbers(.room(room), comparison.drifts)
         }
+        tell()
     }
 
     // MARK: Pace
@@ -175,6 +190,15 @@ final class AuditWatch {
         guard try await keepsLease() else { throw Ended() }
         lookedAt = EventLoop.monotonicMilliseconds
         try await lookAtNumbers()
+    }
+
+    /// For what pauses by itself.
+    private func pace() -> ComparisonPace {
+        var began = EventLoop.monotonicMilliseconds
+        return ComparisonPace(suspects: Self.suspects, keepsAll: false) {
+            try await self.pause(after: began)
+            began = EventLoop.monotonicMilliseconds
+        }
     }
 
     private func keepsLease() async throws -> Bool {
@@ -191,26 +215,44 @@ final class AuditWatch {
         metrics.auditDrift = [:]
     }
 
-    private func report(_ subject: Subject, _ drifts: [Drift]) {
-        found[subject] = drifts
-        tell(drifts)
+    private func report(_ subject: Subject, _ list: DriftList) throws {
+        try note(list, of: subject, in: &found, besides: foundByNumbers)
+        tell()
     }
 
-    private func reportNumbers(_ subject: Subject, _ drifts: [Drift]) {
-        foundByNumbers[subject] = drifts
-        tell(drifts)
+    private func reportNumbers(_ subject: Subject, _ drifts: [Drift]) throws {
+        var list = DriftList()
+        list.add(drifts)
+        try note(list, of: subject, in: &foundByNumbers, besides: found)
     }
 
-    private func tell(_ drifts: [Drift]) {
-        var sums = Dictionary(uniqueKeysWithValues: DriftKind.allCases.map { ($0.rawValue, Int64(0)) })
-        for drift in found.values.joined() { sums[drift.kind.rawValue, default: 0] += drift.amount }
-        for drift in foundByNumbers.values.joined() { sums[drift.kind.rawValue, default: 0] += drift.amount }
-        metrics.auditDrift = sums
-        let present = Set(found.values.joined().map(\.identity) + foundByNumbers.values.joined().map(\.identity))
-        logged.formIntersection(present)
-        for drift in drifts where logged.count < Self.loggedLimit && logged.insert(drift.identity).inserted {
-            log(.error, "audit_drift", drift.fields)
+    /// Keeps what was found, and logs what was not so before.
+    private func note(
+        _ list: DriftList, of subject: Subject, in findings: inout [Subject: Finding],
+        besides others: [Subject: Finding]
+    ) throws {
+        // Redis may have lost something meanwhile: then what drifts is what is being rebuilt.
+        guard verification.isDone, identity == auditor.engine.identity else { throw Ended() }
+        let before = findings[subject]?.logged ?? []
+        var logged: Set<String> = []
+        var count = -before.count
+        for all in [findings.values, others.values] { for finding in all { count += finding.logged.count } }
+        for drift in list.drifts {
+            let identity = drift.identity
+            if others[subject]?.logged.contains(identity) == true { continue }
+            guard count < Self.loggedLimit, logged.insert(identity).inserted else { continue }
+            count += 1
+            if !before.contains(identity) { log(.error, "audit_drift", drift.fields) }
         }
+        findings[subject] = Finding(counts: list.counts, logged: logged)
+    }
+
+    private func tell() {
+        var sums = Dictionary(uniqueKeysWithValues: DriftKind.allCases.map { ($0.rawValue, Int64(0)) })
+        for finding in [found.values, foundByNumbers.values].joined() {
+            for (kind, count) in finding.counts { sums[kind.rawValue, default: 0] += count }
+        }
+        metrics.auditDrift = sums
     }
 }
 

@@ -15,19 +15,27 @@ struct RoomAudit {
 final class RoomComparison {
     private let room: RoomID
     private let engine: Engine
+    private let pace: ComparisonPace
+    /// A page may be read twice, and a pass from two sides.
+    private var seen: Set<String> = []
     /// What is wrong.
-    private(set) var drifts: [Drift] = []
+    private(set) var list: DriftList
+    var drifts: [Drift] { list.drifts }
     /// Clients that were looked at.
     private(set) var compared: Int64 = 0
 
-    init(_ room: RoomID, engine: Engine) {
+    init(_ room: RoomID, engine: Engine, pace: ComparisonPace = ComparisonPace()) {
+        self.pace = pace
+        list = DriftList(keepsAll: pace.keepsAll)
         self.room = room
         self.engine = engine
     }
 
     /// Looks at all of it; nil when Redis doesn't know the room.
+    /// - Throws: `unavailable` while its line is put together after a loss of Redis.
     func run() async throws -> RoomAudit? {
         guard let numbers = try await engine.auditNumbers(of: room) else { return nil }
+        guard !numbers.isRecalling else { throw Self.recalling }
         compared = numbers.members + numbers.active
         try await checkCapacity(numbers)
         checkCounts(numbers)
@@ -36,6 +44,7 @@ final class RoomComparison {
             let page = try await engine.auditLine(of: room, from: from)
             add(page.wrong)
             number = page.next
+            try await pace.pause()
         }
         for what in ["active", "passes", "owners"] {
             var cursor: String? = "0"
@@ -43,17 +52,19 @@ final class RoomComparison {
                 let page = try await engine.auditPasses(of: room, what, from: from)
                 add(page.wrong)
                 cursor = page.next
+                try await pace.pause()
             }
         }
-        // A page may be read twice, and a pass from two sides.
-        var seen: Set<String> = []
-        drifts = drifts.filter { seen.insert($0.identity).inserted }
-        return RoomAudit(room: room, numbers: numbers, drift: drifts.reduce(0) { $0 + $1.amount })
+        guard let last = try await engine.auditNumbers(of: room) else { return nil }
+        guard !last.isRecalling else { throw Self.recalling }
+        return RoomAudit(room: room, numbers: numbers, drift: list.sum)
     }
+
+    private static var recalling: WireError { WireError(.unavailable, "the line is being put together") }
 
     /// Looks at the numbers only.
     func runNumbers() async throws {
-        if let numbers = try await engine.auditNumbers(of: room) { checkCounts(numbers) }
+        if let numbers = try await engine.auditNumbers(of: room), !numbers.isRecalling { checkCounts(numbers) }
     }
 
     /// More than may be are admitted. Where the limit was lowered, those who were in stay: then it is one admission more,
@@ -68,7 +79,7 @@ final class RoomComparison {
                 now.version == before.version && now.active > now.maxActive && now.admittedEver > before.admittedEver
         }
         guard wrong else { return }
-        drifts.append(
+        list.add(
             Drift(
                 kind: .roomOverCapacity, room: room, redis: "\(before.active) admitted, \(before.maxActive) may be",
                 amount: before.active - before.maxActive))
@@ -77,7 +88,7 @@ final class RoomComparison {
     private func checkCounts(_ numbers: RoomNumbers) {
         func compare(_ first: Int64, _ second: Int64, _ text: String) {
             guard first != second else { return }
-            drifts.append(Drift(kind: .roomCount, room: room, redis: text, amount: abs(first - second)))
+            list.add(Drift(kind: .roomCount, room: room, redis: text, amount: abs(first - second)))
         }
         let places = numbers.next - numbers.head
         if !numbers.isDrawing {
@@ -102,7 +113,9 @@ final class RoomComparison {
                 case .twice: (.roomPlace, "admitted, and waits too")
                 case .owner: (.roomPass, "its pass has another owner")
                 }
-            drifts.append(Drift(kind: kind, room: room, client: client, redis: text))
+            let drift = Drift(kind: kind, room: room, client: client, redis: text)
+            guard seen.count < pace.suspects, seen.insert(drift.identity).inserted else { continue }
+            list.add(drift)
         }
     }
 }

@@ -36,6 +36,7 @@ final class SaleComparison {
     private let sale: Sale
     private let engine: Engine
     private let store: Store
+    private let pace: ComparisonPace
     private var step = Step.owners(cursor: "0")
     private var suspects: Set<Suspect> = []
     private var tickets: [UInt64] = []
@@ -46,13 +47,16 @@ final class SaleComparison {
     private var freeAndOwned: [Int64] = []
 
     /// What is wrong for certain.
-    private(set) var drifts: [Drift] = []
+    private(set) var list: DriftList
+    var drifts: [Drift] { list.drifts }
     /// Orders that were compared.
     private(set) var compared: Int64 = 0
     /// Tickets that clients own, where nothing changed while they were counted.
     private(set) var ownedTickets: Int64?
 
-    init(_ sale: Sale, engine: Engine, store: Store) {
+    init(_ sale: Sale, engine: Engine, store: Store, pace: ComparisonPace = ComparisonPace()) {
+        self.pace = pace
+        list = DriftList(keepsAll: pace.keepsAll)
         self.sale = sale
         self.engine = engine
         self.store = store
@@ -92,10 +96,14 @@ final class SaleComparison {
                 let row = rows[order.order.sequence]
                 let verdict = SaleComparison.verdict(
                     order, isInFlight: page.unsettled.contains(order.order.sequence), before: row, after: row)
-                if verdict != nil { suspects.insert(Suspect(sequence: order.order.sequence, client: client)) }
+                if verdict != nil { suspect(Suspect(sequence: order.order.sequence, client: client)) }
             }
         }
         step = page.next.map { .owners(cursor: $0) } ?? .orders(after: 0)
+    }
+
+    private func suspect(_ suspect: Suspect) {
+        if suspects.count < pace.suspects { suspects.insert(suspect) }
     }
 
     /// What one client owns is in one field: this is never on its way.
@@ -103,10 +111,10 @@ final class SaleComparison {
         let slots = Set(orders.map(\.slot)).filter { (1...sale.perClientLimit).contains($0) }
         if Int64(orders.count) > sale.perClientLimit || slots.count < orders.count {
             let text = orders.prefix(10).map { "\($0.order) at \($0.slot)" }.joined(separator: ", ")
-            drifts.append(Drift(kind: .overLimit, sale: sale.id, client: client, redis: text))
+            list.add(Drift(kind: .overLimit, sale: sale.id, client: client, redis: text))
         }
         for order in orders where !(1...sale.quantity).contains(order.ticket) {
-            drifts.append(
+            list.add(
                 Drift(kind: .ticketRange, sale: sale.id, client: client, order: order.order, ticket: order.ticket))
         }
     }
@@ -122,7 +130,7 @@ final class SaleComparison {
         if tickets[word] & bit == 0 {
             tickets[word] |= bit
             owned += 1
-        } else {
+        } else if again.count < pace.suspects {
             again[ticket, default: []].insert(Suspect(sequence: order.order.sequence, client: order.client))
         }
     }
@@ -142,7 +150,7 @@ final class SaleComparison {
         let owned = SaleComparison.owned(page)
         for row in rows {
             if row.isMispaid {
-                drifts.append(
+                list.add(
                     Drift(
                         kind: .orderPayment, sale: sale.id, client: row.client,
                         order: OrderID(sale: sale.id, sequence: row.sequence), ticket: row.ticket,
@@ -150,12 +158,12 @@ final class SaleComparison {
             }
             guard let client = row.client else { continue }
             let suspect = Suspect(sequence: row.sequence, client: client)
-            if row.isLate { suspects.insert(suspect) }
+            if row.isLate { self.suspect(suspect) }
             guard row.isConfirmed else { continue }
             compared += 1
             let isInFlight = page.unsettled.contains(row.sequence)
             if SaleComparison.verdict(owned[suspect], isInFlight: isInFlight, before: row, after: row) != nil {
-                suspects.insert(suspect)
+                self.suspect(suspect)
             }
         }
         step = rows.count < Self.page ? .returned(place: 0) : .orders(after: rows.last!.sequence)
@@ -178,14 +186,14 @@ final class SaleComparison {
         let gone = sale.quantity - numbers.state.remaining
         // Where a client may own one only, the numbers say it themselves.
         if sale.perClientLimit > 1, sale.quantity <= Self.longestMap, owned != gone {
-            drifts.append(
+            list.add(
                 Drift(
                     kind: .stockSum, sale: sale.id,
                     redis: "\(numbers.state.remaining) left of \(sale.quantity), \(owned) owned",
                     amount: abs(gone - owned)))
         }
         for ticket in freeAndOwned {
-            drifts.append(
+            list.add(
                 Drift(kind: .ticketTwice, sale: sale.id, ticket: ticket, redis: "owned, and among those to be sold"))
         }
     }
@@ -202,6 +210,7 @@ final class SaleComparison {
             if look > 0 { await EventLoop.sleep(milliseconds: Self.pauseMilliseconds) }
             found = [:]
             for chunk in Array(suspects).chunks(of: Engine.auditPage) {
+                try await pace.pause()
                 for drift in try await self.look(at: chunk) { found[drift.key] = drift.value }
             }
             suspects = Set(found.keys)
@@ -209,8 +218,8 @@ final class SaleComparison {
         // An order that another client has is not missing as well.
         let moved = Set(found.values.filter { $0.kind == .ownerDiffers }.map(\.order))
         found = found.filter { $0.value.kind != .orderMissingInRedis || !moved.contains($0.value.order) }
-        drifts += found.values.sorted { ($0.order?.sequence ?? 0) < ($1.order?.sequence ?? 0) }
-        if let stuck = try await stuckOrder(numbers) { drifts.append(stuck) }
+        list.add(found.values.sorted { ($0.order?.sequence ?? 0) < ($1.order?.sequence ?? 0) })
+        if let stuck = try await stuckOrder(numbers) { list.add(stuck) }
         return try await engine.auditNumbers(of: sale.id)?.epoch == numbers.epoch
     }
 
@@ -262,12 +271,13 @@ final class SaleComparison {
                 }
             }
             cursor = page.next
+            try await pace.pause()
         }
         for (ticket, suspects) in owners.sorted(by: { $0.key < $1.key }) where suspects.count > 1 {
             let page = try await engine.auditOwners(of: sale.id, Array(Set(suspects.map(\.client))), sequences: [])
             let holders = page.clients.flatMap(\.orders).filter { $0.ticket == ticket }
             guard holders.count > 1 else { continue }
-            drifts.append(
+            list.add(
                 Drift(
                     kind: .ticketTwice, sale: sale.id, ticket: ticket,
                     redis: holders.map { "\($0.order) of \($0.client)" }.sorted().joined(separator: ", ")))

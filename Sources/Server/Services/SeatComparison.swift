@@ -15,17 +15,21 @@ final class SeatComparison {
     private let performance: PerformanceID
     private let engine: Engine
     private let store: Store
+    private let pace: ComparisonPace
     private var step = Step.holds(cursor: "0")
     private var suspects: Set<Int64> = []
     private var covered: Set<Int64> = []
     private var first: SeatNumbers?
 
     /// What is wrong for certain.
-    private(set) var drifts: [Drift] = []
+    private(set) var list: DriftList
+    var drifts: [Drift] { list.drifts }
     /// Reservations that were compared.
     private(set) var compared: Int64 = 0
 
-    init(_ performance: PerformanceID, engine: Engine, store: Store) {
+    init(_ performance: PerformanceID, engine: Engine, store: Store, pace: ComparisonPace = ComparisonPace()) {
+        self.pace = pace
+        list = DriftList(keepsAll: pace.keepsAll)
         self.performance = performance
         self.engine = engine
         self.store = store
@@ -59,7 +63,7 @@ final class SeatComparison {
             covered.formUnion(hold.record.hold.seats)
             let row = rows[sequence]
             if Self.verdict(hold, isInFlight: page.isInFlight(sequence), before: row, after: row) != nil {
-                suspects.insert(sequence)
+                suspect(sequence)
             }
         }
         if let next = page.next {
@@ -70,6 +74,10 @@ final class SeatComparison {
         }
     }
 
+    private func suspect(_ sequence: Int64) {
+        if suspects.count < pace.suspects { suspects.insert(sequence) }
+    }
+
     /// Seats that are held or sold, and of no reservation: known where nothing changed while they were read.
     private func compareLetters() async throws {
         guard let first, let last = try await engine.auditNumbers(of: performance), first.event == last.event else {
@@ -77,7 +85,7 @@ final class SeatComparison {
         }
         for (at, letter) in last.letters.enumerated() where letter != Character("f").asciiValue {
             guard !covered.contains(Int64(at) + 1) else { continue }
-            drifts.append(
+            list.add(
                 Drift(
                     kind: .seatState, performance: performance, ticket: Int64(at) + 1,
                     redis: "\(letter == Character("h").asciiValue ? "held" : "sold"), by no reservation"))
@@ -91,7 +99,7 @@ final class SeatComparison {
             compared += 1
             let isInFlight = page.isInFlight(row.sequence)
             if Self.verdict(page.holds[row.sequence], isInFlight: isInFlight, before: row, after: row) != nil {
-                suspects.insert(row.sequence)
+                suspect(row.sequence)
             }
         }
         step = rows.count < Engine.auditPage ? .done : .reservations(after: rows.last!.sequence)
@@ -106,11 +114,12 @@ final class SeatComparison {
             if look > 0 { await EventLoop.sleep(milliseconds: SaleComparison.pauseMilliseconds) }
             found = [:]
             for chunk in Array(suspects).chunks(of: Engine.auditPage) {
+                try await pace.pause()
                 for drift in try await self.look(at: Array(chunk)) { found[drift.key] = drift.value }
             }
             suspects = Set(found.keys)
         }
-        drifts += found.values.sorted { ($0.reservation?.sequence ?? 0) < ($1.reservation?.sequence ?? 0) }
+        list.add(found.values.sorted { ($0.reservation?.sequence ?? 0) < ($1.reservation?.sequence ?? 0) })
         return try await engine.auditNumbers(of: performance)?.epoch == numbers.epoch
     }
 
@@ -154,6 +163,8 @@ final class SeatComparison {
         // A payment that is under way keeps the seats: it was refused, and Redis hears of it next.
         case .held: return record.isSold ? .paidMissingInDatabase : nil
         case .expired, .released:
+            // Nothing is sold in Redis before it is paid in PostgreSQL: that was lost there.
+            if record.isSold, !row.wasPaid { return .paidMissingInDatabase }
             return record.paymentsUnderWay > 0 ? nil : .holdNotEnded
         }
     }

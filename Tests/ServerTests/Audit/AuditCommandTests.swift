@@ -1,4 +1,5 @@
 import EventLoop
+import Foundation
 import TestServices
 import Testing
 
@@ -143,6 +144,63 @@ import Testing
             try await shop.redis("hset", clients, "a", first, "b", second)
             try await eventually("it is counted no more") { try await drift("owner_differs") == 0 }
             #expect(shop.instances.flatMap { $0.log.items.filter { $0.event == "audit_drift" } }.count == 2)
+        }
+    }
+
+    /// Of many drifts of one kind a hundred are named, and all are counted.
+    @Test func manyDriftsAreCountedAndAHundredOfThemLogged() async throws {
+        try await withShop(1) { shop in
+            let sale = try await shop.sale(200)
+            _ = try await concurrently(130) { index in try await shop.claim(sale, "c\(index)") }
+            try await shop.settled(sale)
+            try await shop.sql("delete from orders where sale_id = \(sale)")
+            let line = "\ndibs_audit_drift{kind=\"order_missing_in_database\"} 130\n"
+            try await eventually("all are counted") { try await shop.call(.get, "/metrics").text.contains(line) }
+            @LoopActor func logged() -> Int {
+                shop.instances[0].log.items.count {
+                    $0.event == "audit_drift" && $0.json["kind"] == "order_missing_in_database"
+                }
+            }
+            try await eventually("a hundred are logged") { logged() == 100 }
+            let audit = try await shop.auditProgram(["--sale", "\(sale)"])
+            #expect(audit.output.contains("order_missing_in_database: 130"), "\(audit)")
+        }
+    }
+
+    /// While Redis is compared after a loss, what is apart is only what is being rebuilt: nobody is told that it drifts.
+    @Test func whileRedisIsComparedThereIsNoAnswer() async throws {
+        try await withShop(2) { shop in
+            let sale = try await shop.sale(50)
+            for client in ["a", "b"] { #expect(try await shop.claim(sale, client).status == 201) }
+            try await shop.settled(sale)
+            try await shop.room("calm", maxActive: 5)
+            _ = try await shop.enter("a", "calm")
+            #expect(try await shop.audited()["drift"] == 0)
+            // As while gateways say who waits.
+            let state = "dibs:{room:calm}"
+            try await shop.redis("hset", state, "recalling", "\(EventLoop.wallMilliseconds)")
+            #expect(try await shop.call(.get, "/api/audit?room=calm", as: .admin).status == 503)
+            #expect(try await shop.auditProgram(["--room=calm"]).status == 69)
+            try await shop.redis("hset", state, "recalling", "0")
+            #expect(try await shop.audited("?room=calm")["drift"] == 0)
+
+            // One that is frozen is waited for.
+            shop.instances[1].signal(SIGSTOP)
+            try await shop.redis("flushall")
+            try await eventually("it is being compared") {
+                try await shop.call(.get, "/api/audit", as: .admin, on: 0).status == 503
+            }
+            let repair = try await shop.auditProgram(["--repair"])
+            #expect(repair.status == 69 && repair.errors.contains("no server has compared it"), "\(repair)")
+            try await eventually("it was compared") {
+                let answer = try await shop.call(.get, "/api/audit", as: .admin, on: 0)
+                if answer.status == 200 { #expect(answer.result["drift"] == 0, "\(answer.text)") }
+                return answer.status == 200
+            }
+            shop.instances[1].signal(SIGCONT)
+            for instance in 0..<2 {
+                #expect(!shop.instances[instance].log.items.contains { $0.event == "audit_drift" })
+            }
         }
     }
 

@@ -76,11 +76,11 @@ import Testing
                 isUnlisted: false)
         }
         func row(
-            _ status: ReservationStatus, isSettled: Bool = true, isSuperseded: Bool = false
+            _ status: ReservationStatus, isSettled: Bool = true, isSuperseded: Bool = false, wasPaid: Bool = false
         ) -> AuditedReservation {
             AuditedReservation(
                 sequence: 1, client: ClientID(trusted: "a"), seats: [1, 2], status: status, isSettled: isSettled,
-                isSuperseded: isSuperseded)
+                isSuperseded: isSuperseded, wasPaid: wasPaid)
         }
         func verdict(_ hold: AuditedHold?, _ row: AuditedReservation?, isInFlight: Bool = false) -> DriftKind? {
             SeatComparison.verdict(hold, isInFlight: isInFlight, before: row, after: row)
@@ -102,7 +102,11 @@ import Testing
         #expect(verdict(nil, row(.held)) == .reservationMissingInRedis)
         #expect(verdict(hold("b"), row(.held)) == .holderDiffers)
         #expect(verdict(hold(), row(.paid)) == .paidState && verdict(hold(), row(.released)) == .holdNotEnded)
-        #expect(verdict(hold(isSold: true), row(.released)) == .holdNotEnded)
+        #expect(verdict(hold(isSold: true), row(.released, wasPaid: true)) == .holdNotEnded)
+        // Never paid for in PostgreSQL, and its client was told that it paid.
+        for status in [ReservationStatus.released, .expired] {
+            #expect(verdict(hold(isSold: true), row(status)) == .paidMissingInDatabase)
+        }
         #expect(verdict(hold(wrong: true), row(.held), isInFlight: true) == .seatState)
     }
 
@@ -114,5 +118,7 @@ import Testing
         list.add(Drift(kind: .stockSum, sale: SaleID(1), amount: 7))
         #expect(list.sum == 257 && list.counts == [.ownerDiffers: 250, .stockSum: 7])
         #expect(list.drifts.count == 101)
+        list.remove(.ownerDiffers)
+        #expect(list.sum == 7 && list.drifts.map(\.kind) == [.stockSum])
     }
 }

@@ -84,6 +84,28 @@ import Testing
         }
     }
 
+    /// Redis says sold, PostgreSQL says that it ended and was never paid for: the seats are not given away.
+    @Test func aPaymentThatPostgresLostKeepsItsSeats() async throws {
+        try await withShop(1, Self.roles) { shop in
+            let performance = try await hall(shop, in: "lost")
+            try await shop.sql(
+                """
+                delete from payments where performance_id = \(performance);
+                delete from ledger_entries where reference = '\(performance)-2';
+                update reservations set status = 'expired', paid_at = null, ended_at = now()
+                where performance_id = \(performance) and sequence = 2
+                """)
+            let audit = try await shop.audited("?performance=\(performance)")
+            let lost = audit["drifts"].list.first { $0["kind"] == "paid_missing_in_database" }
+            let drift = try #require(lost, "\(audit)")
+            #expect(drift["client"] == "bob" && drift["mends"] == .flag(false))
+            #expect(audit["counts"]["hold_not_ended"].integer == nil, "\(audit)")
+            let repair = try await shop.auditProgram(["--repair", "--performance", "\(performance)"])
+            #expect(repair.status == 1 && repair.output.contains("paid_missing_in_database: 1 left alone"), "\(repair)")
+            #expect(try await shop.redis("getrange", "dibs:{performance:\(performance)}:seats", "2", "2") == "s")
+        }
+    }
+
     @Test func whatIsWrongWithSeatsIsFound() async throws {
         try await withShop(1, Self.roles) { shop in
             try await check(

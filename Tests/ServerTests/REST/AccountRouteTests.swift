@@ -130,7 +130,7 @@ import Testing
             #expect(try await shop.call(.get, "/api/users/42/point", as: .client("43")).status == 403)
             #expect(try await shop.call(.get, "/api/users/42/point").status == 401)
             #expect(try await balance("42")["point"] == 1150)
-            #expect(try await shop.call(.get, "/api/audit", as: .admin).result["ledgerDrift"] == 0)
+            #expect(try await shop.audited()["ledgerDrift"] == 0)
         }
     }
 
