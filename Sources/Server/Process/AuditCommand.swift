@@ -79,7 +79,7 @@ struct AuditCommand: Equatable, Sendable {
                 return Command.ExitCode.unavailable
             }
             // What servers know of a Redis that lost something has to be there before anything is built anew.
-            if repairs, try await !services.engine.isRunVerified() {
+            if repairs, try await !services.engine.isVerified(services.engine.identity ?? "") {
                 Command.report(["dibs: Redis was restarted, or lost its data, and no server has compared it yet"])
                 return Command.ExitCode.unavailable
             }
