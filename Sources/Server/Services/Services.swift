@@ -59,7 +59,7 @@ final class Services {
         metrics = Metrics()
         databaseVerifier = DatabaseVerifier(engine: engine, store: store, log: log)
         metrics.gauges += databaseVerifier.gauges
-        rates = RateLimits(configuration.rates, metrics: metrics)
+        rates = RateLimits(configuration.rates, trusted: configuration.trustedProxies, metrics: metrics)
         verification = Verification(engine: engine, log: log)
         unconfirmed = Unconfirmed(engine: engine, log: log)
         directory = SaleDirectory(engine: engine, store: store, verification: verification, log: log)
