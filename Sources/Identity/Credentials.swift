@@ -26,6 +26,16 @@ public enum Caller: Hashable, Sendable {
     }
 }
 
+/// What somebody shows, and what it is worth.
+public enum Proof: Hashable, Sendable {
+    /// It is good.
+    case caller(Caller)
+    /// It was good, or is going to be: nobody guesses who shows it.
+    case notNow
+    /// Anybody could have made it.
+    case nothing
+}
+
 /// Tells who is asking by what they show.
 public struct Credentials: Sendable {
     private let adminKey: [UInt8]
@@ -48,14 +58,28 @@ public struct Credentials: Sendable {
 
     /// Who shows this key or token; nil when it proves nothing. Whether the token was revoked is not known here.
     public func identify(bearer: String, at now: Timestamp) -> Caller? {
+        if case .caller(let caller) = prove(bearer: bearer, at: now) { caller } else { nil }
+    }
+
+    /// What an `Authorization` header proves.
+    public func prove(authorizationHeader header: String, at now: Timestamp) -> Proof {
+        Credentials.bearerToken(header).map { prove(bearer: $0, at: now) } ?? .nothing
+    }
+
+    /// What a key or token proves.
+    public func prove(bearer: String, at now: Timestamp) -> Proof {
         let shown = Array(bearer.utf8)
         // Both are compared whatever the first comparison says.
         let isAdmin = takesTheSameTime(shown, equals: adminKey)
         let isService = takesTheSameTime(shown, equals: serviceKey)
-        if isAdmin { return .admin }
-        if isService { return .service }
-        guard let claims = try? verifier.verify(bearer, at: now) else { return nil }
-        return .client(claims)
+        if isAdmin { return .caller(.admin) }
+        if isService { return .caller(.service) }
+        do throws(TokenError) {
+            return .caller(.client(try verifier.verify(bearer, at: now)))
+        } catch {
+            // Both are told only of what the secret has signed.
+            return error == .expired || error == .notYetValid ? .notNow : .nothing
+        }
     }
 
     /// What follows `Bearer`, in any case (RFC 9110, section 11.1), and one space or more; nil for other schemes.

@@ -42,6 +42,9 @@ public struct RateTable<Key: Hashable & Sendable>: Sendable {
         return full + Int64(1e9 / limit.perSecond) - now > Int64(limit.burst / limit.perSecond * 1e9)
     }
 
+    /// Whether it has used up anything that it hasn't got back.
+    public func remembers(_ key: Key, now: Int64) -> Bool { fullAt[key].map { $0 > now } ?? false }
+
     /// Forgets whoever has a full bucket, and gives the memory back.
     public mutating func tidy(now: Int64) {
         guard !fullAt.isEmpty else { return }

@@ -65,9 +65,13 @@ import Testing
             ("https://shop.example.evil.example", "shop.example", false), ("null", "shop.example", false),
             ("", "shop.example", false), ("https://shop.example", nil, false), ("file://", "", false),
             ("https://evil.example@shop.example", "shop.example", false), ("http://[::1]:80", "[::1]", true),
+            ("https://shop.example/", "shop.example", true), ("https://shop.example//", "shop.example", false),
+            ("http://localhost:8080", "127.0.0.1:8080", true), ("http://127.0.0.1:8080", "[::1]:8080", true),
+            ("http://localhost:8080", "127.0.0.1:8081", false), ("http://localhost.evil.example", "127.0.0.1", false),
+            ("http://127.0.0.1.evil.example", "localhost", false),
         ] as [(String?, String?, Bool)])
     func sameOrigin(origin: String?, host: String?, allowed: Bool) {
-        #expect(OriginRule.same.allows(origin: origin, host: host) == allowed)
+        #expect(OriginRule.same.allows(origin: origin, hosts: [host].compactMap { $0 }) == allowed)
     }
 
     @Test func listedOrigins() throws {
@@ -75,14 +79,14 @@ import Testing
         for origin in [
             "https://shop.example", "https://shop.example:443", "http://localhost:3000", "https://host.example",
         ] {
-            #expect(rule.allows(origin: origin, host: "host.example"), "\(origin)")
+            #expect(rule.allows(origin: origin, hosts: ["host.example"]), "\(origin)")
         }
         for origin in [
             "http://shop.example", "https://a.shop.example", "http://localhost", "null", "https://shop.example/x",
         ] {
-            #expect(!rule.allows(origin: origin, host: "host.example"), "\(origin)")
+            #expect(!rule.allows(origin: origin, hosts: ["host.example"]), "\(origin)")
         }
-        #expect(OriginRule(["*"])?.allows(origin: "null", host: "x") == true)
+        #expect(OriginRule(["*"])?.allows(origin: "null", hosts: ["x"]) == true)
         #expect(OriginRule([]) == .same)
         for bad in ["shop.example", "https://", "https://a/b", "*", "ftp://a"] {
             #expect(OriginRule(["https://a.example", bad]) == nil, "\(bad)")
@@ -175,6 +179,73 @@ struct ExposedServerTests {
             liar.send(Self.get + "\r\n")
             #expect(await liar.answer()?.status == 200)
             #expect(server.echo.asked.items.last?.isLoopback == true)
+        }
+    }
+
+    /// What a proxy doesn't say, or is made not to say, is nobody's: it is not taken for the proxy's own.
+    @Test func aProxyHasToSayForWhomItAsks() async throws {
+        try await withServer({ $0.trustedProxies = [AddressRange("127.0.0.2")!] }) { server in
+            @LoopActor func ask(_ path: String, _ headers: String = "", _ source: String = "127.0.0.2") async throws
+                -> RawAnswer?
+            {
+                let socket = try await server.raw(from: source)
+                socket.send("GET \(path) HTTP/1.1\r\nHost: a\r\n\(headers)\r\n")
+                return await socket.answer()
+            }
+            let unsaid = try await ask("/api/echo")
+            #expect(unsaid?.status == 400 && unsaid?.body.contains("X-Forwarded-For") == true)
+            // The client's own header swallows the proxy's (docs/gateway.md).
+            #expect(try await ask("/api/echo", "X: a\r\nX-Forwarded-For: 9.9.9.9\r\n")?.status == 400)
+            #expect(try await ask("/metrics")?.status == 400)
+            #expect(server.echo.asked.items.isEmpty)
+            // What the proxy asks for itself, and what it says in order; neither is ever of this machine.
+            #expect(try await ask("/healthz")?.status == 404)
+            #expect(server.echo.asked.items.last?.isLoopback == false)
+            #expect(try await ask("/api/echo", "X-Forwarded-For: 127.0.0.1\r\n")?.status == 200)
+            #expect(server.echo.asked.items.last?.isLoopback == false)
+            #expect(server.echo.asked.items.last?.remoteAddress.description == "127.0.0.1")
+            #expect(try await ask("/api/echo", "", "127.0.0.3")?.status == 200)
+            #expect(server.echo.asked.items.last?.isLoopback == true)
+            let handshake = try await server.raw(from: "127.0.0.2")
+            handshake.send(RawFrame.handshake("/ws"))
+            #expect(await handshake.answer()?.status == 400)
+        }
+    }
+
+    /// Behind a proxy the page's host is the one that the proxy was asked by. Only a trusted one is believed.
+    @Test func theHostThatTheProxyWasAskedBy() async throws {
+        try await withServer({ $0.trustedProxies = [AddressRange("127.0.0.2")!] }) { server in
+            @LoopActor func opens(_ source: String, _ host: String) async throws -> Bool {
+                let socket = try await server.raw(from: source)
+                socket.send(
+                    RawFrame.handshake("/ws").replacing(
+                        "\r\n\r\n",
+                        with: "\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Host: \(host)\r\n"
+                            + "Origin: https://shop.example\r\n\r\n"))
+                await socket.wait { socket.received.firstRange(of: Array("\r\n\r\n".utf8)) != nil }
+                return String(decoding: socket.received, as: UTF8.self).hasPrefix("HTTP/1.1 101")
+            }
+            for (source, host, isGood) in [
+                ("127.0.0.2", "shop.example", true), ("127.0.0.2", "shop.example, inner.example", true),
+                ("127.0.0.2", "other.example", false), ("127.0.0.3", "shop.example", false),
+            ] {
+                let isOpen = try await opens(source, host)
+                #expect(isOpen == isGood, "\(source) \(host)")
+            }
+        }
+    }
+
+    @Test func questionsBeforehandAreLimitedToo() async throws {
+        try await withServer({ $0.origins = OriginRule(["https://shop.example"])! }) { server in
+            let socket = try await server.raw()
+            let question =
+                "OPTIONS /api/echo HTTP/1.1\r\nHost: a\r\nAccess-Control-Request-Method: POST\r\n"
+                + "Origin: https://shop.example\r\n\r\n"
+            socket.send(question)
+            #expect(await socket.answer()?.status == 204)
+            server.echo.refusesPreflights = true
+            socket.send(question)
+            #expect(await socket.answer()?.status == 429)
         }
     }
 

@@ -83,13 +83,17 @@ struct HTTPTests {
     }
 
     @Test func withoutKeepAlive() async throws {
-        try await withServer({ $0.keepsHTTPConnections = false }) { server in
-            let socket = try await server.raw()
-            let request = "GET /api/echo HTTP/1.1\r\nHost: a\r\n\r\n"
+        // A trusted proxy may send the requests of several clients over one connection: others' go on.
+        try await withServer({ $0.trustedProxies = [AddressRange("127.0.0.2")!] }) { server in
+            let socket = try await server.raw(from: "127.0.0.2")
+            let request = "GET /api/echo HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 9.9.9.9\r\n\r\n"
             socket.send(request + request)
             #expect(await socket.answer()?.headers["connection"] == "close")
             #expect(await socket.all() == "")
             #expect(server.echo.asked.items.count == 1)
+            let other = try await server.raw()
+            other.send(request + request)
+            for _ in 0..<2 { #expect(await other.answer()?.status == 200) }
         }
     }
 

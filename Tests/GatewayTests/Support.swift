@@ -131,6 +131,11 @@ final class Echo: GatewayDelegate {
 
     func turnedAway(_ address: PeerAddress) { turnedAway.add(address) }
 
+    var refusesPreflights = false
+    func refusal(ofPreflight request: HTTPRequest) -> HTTPResponse? {
+        refusesPreflights ? .error(WireError(.rateLimited, "too many")) : nil
+    }
+
     /// Waits until so many connections are left.
     func ends(with count: Int, _ server: GatewayServer) async throws {
         let reached = Signal()

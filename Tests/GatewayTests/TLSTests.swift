@@ -55,7 +55,10 @@ struct TLSTests {
     @Test func speaksHTTPAndWebSocket() async throws {
         let certificates = try await onLoop { try await Certificates("one.example") }
         let files = await certificates.files
-        try await withServer({ $0.tls = files }) { server in
+        try await withServer({
+            $0.tls = files
+            $0.hstsSeconds = 300
+        }) { server in
             let program = try script(
                 server,
                 #"""
@@ -65,7 +68,7 @@ struct TLSTests {
                 for _ in range(3):
                     head, body = ask(tls, "GET /api/echo?a=b HTTP/1.1\nHost: x")
                     assert head.startswith("http/1.1 200") and body.startswith(b"GET /api/echo [a=b]"), (head, body)
-                    assert "strict-transport-security: max-age=31536000" in head
+                    assert "strict-transport-security: max-age=300" in head
                 head, body = ask(tls, "POST /api/echo HTTP/1.1\nHost: x\nContent-Length: 60000", b"x" * 60000)
                 assert body.endswith(b"body=60000"), body
                 # Far more than the socket takes, for a reader that takes its time.
@@ -146,10 +149,45 @@ struct TLSTests {
         #expect(files.problem == nil)
         #expect(TLSFiles(certificate: files.key, key: files.certificate).problem?.contains("certificate") == true)
         #expect(TLSFiles(certificate: files.certificate, key: "/no/such/file").problem?.contains("key") == true)
+        let encrypted = await certificates.path("encrypted.pem")
+        _ = try await onLoop {
+            try await Program.run(
+                "/usr/bin/openssl",
+                ["pkey", "-in", files.key, "-aes-256-cbc", "-passout", "pass:sesame", "-out", encrypted])
+        }
+        #expect(TLSFiles(certificate: files.certificate, key: encrypted).problem?.contains("encrypted") == true)
         let other = try await onLoop { try await Certificates("two.example") }
         let mixed = TLSFiles(certificate: files.certificate, key: await other.files.key)
         #expect(mixed.problem != nil)
         await #expect(throws: GatewayError.self) { try await withServer({ $0.tls = mixed }) { _ in } }
+    }
+
+    /// What OpenSSL has decrypted is read after a pause, though nothing more comes.
+    @Test func aPauseLosesNothing() async throws {
+        let certificates = try await onLoop { try await Certificates("one.example") }
+        let files = await certificates.files
+        try await withServer({
+            $0.tls = files
+            $0.receiveRate = TokenBucket.Limit(perSecond: 20_000, burst: 2000)
+        }) { server in
+            try await succeeds(
+                script(
+                    server,
+                    #"""
+                    tls = connect()
+                    tls.sendall(b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+                    got = b""
+                    while b"\r\n\r\n" not in got: got += tls.recv(1)
+                    # One record, of which much comes after the pause.
+                    tls.sendall((b"\x81\xe4\0\0\0\0" + b"z" * 100) * 100)
+                    got = b""
+                    while len(got) < 102 * 100:
+                        piece = tls.recv(65536)
+                        assert piece, len(got)
+                        got += piece
+                    """#))
+        }
     }
 
     /// Who begins a handshake and doesn't end it, or speaks something else, is sent away in time and leaves nothing.

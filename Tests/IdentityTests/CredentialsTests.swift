@@ -25,6 +25,20 @@ struct CredentialsTests {
         #expect(credentials.identify(authorizationHeader: "Bearer \(issued.token)", at: now + 60_000) == nil)
     }
 
+    /// What was good once is told from what anybody could have made.
+    @Test func proofs() {
+        let issued = issuer.issue(alice, lifetimeSeconds: 60, at: now)
+        func prove(_ bearer: String, at moment: Timestamp) -> Proof { credentials.prove(bearer: bearer, at: moment) }
+        #expect(prove(issued.token, at: now) == .caller(.client(issued.claims)))
+        #expect(prove(issued.token, at: now + 60_000) == .notNow)
+        let forged = TokenIssuer(secret: "another secret of somebody").issue(alice, lifetimeSeconds: 60, at: now).token
+        for moment in [now, now + 60_000] {
+            #expect(prove(forged, at: moment) == .nothing)
+            #expect(prove("a guess at a key", at: moment) == .nothing)
+        }
+        #expect(credentials.prove(authorizationHeader: "Basic x", at: now) == .nothing)
+    }
+
     @Test(arguments: ["bearer", "BEARER", "Bearer", "bEaReR"])
     func theSchemeIsInAnyCase(scheme: String) {
         #expect(identify("\(scheme) admin-key-0123456789") == .admin)

@@ -54,6 +54,7 @@ private func problems(_ changes: [String: String]) -> [String] {
         ("DIBS_ADDRESS_CONNECTIONS", "-1"), ("DIBS_TRUSTED_PROXIES", "proxy.example"),
         ("DIBS_TRUSTED_PROXIES", "10.0.0.0/33"), ("DIBS_ALLOWED_ORIGINS", "shop.example"),
         ("DIBS_ALLOWED_ORIGINS", "*,https://shop.example"), ("DIBS_TLS_KEY", "/no/such/file"),
+        ("DIBS_HSTS_SECONDS", "-1"),
     ])
     func aWrongValueNamesItsVariable(name: String, value: String) {
         let messages = problems([name: value])
@@ -82,12 +83,16 @@ private func problems(_ changes: [String: String]) -> [String] {
             try Configuration(environment: good.merging(changes) { $1 })
         }
         let usual = try read([:])
-        #expect(usual.rates.clientActions == TokenBucket.Limit(perSecond: 20, burst: 200))
-        #expect(usual.maxConnectionsPerAddress == 20000)
+        #expect(usual.rates.clientActions == TokenBucket.Limit(perSecond: 20, burst: 2000))
+        #expect(usual.maxConnectionsPerAddress == 50000)
+        #expect(usual.maxConnectionsPerClient == 16 && usual.hstsSeconds == 0)
         #expect(usual.trustedProxies.isEmpty && usual.origins == .same && usual.tls == nil)
         let off = try read(["DIBS_RATE_LIMIT": "off"])
         #expect(off.rates.clientActions == nil && off.rates.addressConnects == nil)
         #expect(off.rates.connectionMessages == nil && off.maxConnectionsPerAddress == nil)
+        #expect(off.maxConnectionsPerClient == .max)
+        let set = try read(["DIBS_RATE_LIMIT": "off", "DIBS_MAX_CONNECTIONS_PER_CLIENT": "16"])
+        #expect(set.maxConnectionsPerClient == 16)
         let some = try read([
             "DIBS_CLIENT_ACTION_RATE": "0.5/3", "DIBS_CLIENT_MESSAGE_RATE": "off", "DIBS_ADDRESS_CONNECTIONS": "0",
             "DIBS_TRUSTED_PROXIES": "127.0.0.1, fd00::/8", "DIBS_ALLOWED_ORIGINS": "https://shop.example",

@@ -18,11 +18,12 @@ extension HTTPConnection {
         return Scratch.write(wsi, bytes, LWS_WRITE_HTTP)
     }
 
-    /// With what every answer over TLS says: for a year, don't come without (RFC 6797).
+    /// With what every answer over TLS says where that is wanted: don't come without (RFC 6797).
     private func marked(_ response: HTTPResponse) -> HTTPResponse {
-        guard server.hasTLS else { return response }
+        let seconds = server.configuration.hstsSeconds
+        guard seconds > 0, server.hasTLS else { return response }
         var response = response
-        response.headers["strict-transport-security"] = "max-age=31536000"
+        response.headers["strict-transport-security"] = "max-age=\(seconds)"
         return response
     }
 
@@ -45,9 +46,10 @@ extension HTTPConnection {
     /// The delegate's answer is there. Runs outside of the library's callbacks.
     func finish(_ response: HTTPResponse, exchange: Int) {
         guard let wsi, self.exchange == exchange, phase == .handling, let head else { return }
+        refusals = response.status == 429 ? refusals + 1 : 0
         let keepAlive =
-            head.keepAlive && head.framing != .unsaid && !server.isDraining
-            && server.configuration.keepsHTTPConnections && !response.endsConnection
+            head.keepAlive && head.framing != .unsaid && !server.isDraining && !isProxy
+            && refusals < HTTPConnection.mostRefusals
         let omitBody = head.request.method == .head || !response.mayHaveBody
         var first = marked(response).encodeHead(version: head.version, keepAlive: keepAlive, date: HTTPDate.now)
         var written = response.body.count

@@ -34,8 +34,9 @@ extension HTTPConnection {
         guard head.request.path == server.configuration.webSocketPath else {
             return .error(WireError(.notFound, "there is no WebSocket at this path"))
         }
-        guard server.configuration.origins.allows(origin: head.request.origin, host: head.request.headers["host"])
-        else { return .error(WireError(.forbidden, "pages of this origin may not connect here")) }
+        guard server.allowsOrigin(of: head.request) else {
+            return .error(WireError(.forbidden, "pages of this origin may not connect here"))
+        }
         guard head.request.method == .get, head.framing == .none, head.version == .http11 else {
             return bad("a WebSocket begins with GET and HTTP/1.1")
         }

@@ -38,6 +38,13 @@ final class HTTPConnection: Peer {
     var deadline: Int64
     /// Counts requests, so that an answer that comes late finds that its own is over.
     var exchange = 0
+    /// Whether a trusted proxy is at the other end. It may send the requests of several clients over one connection, and
+    /// docs/gateway.md says what one of them could do to another's: so there is one request on each.
+    let isProxy: Bool
+    /// Requests in a row that were answered by 429.
+    var refusals = 0
+    /// So many are answered one after the other; then the connection ends, as new ones are limited more narrowly.
+    static let mostRefusals = 100
     /// Whether the next request came, in whole or in part, before the last one was answered.
     var isPipelined = false
     /// The request that is being read or answered.
@@ -59,6 +66,7 @@ final class HTTPConnection: Peer {
         self.server = server
         self.address = address
         counted = address
+        isProxy = server.gate.isTrusted(address)
         phase = server.hasTLS ? .waiting : .primed
         deadline = EventLoop.monotonicMilliseconds + Int64(server.configuration.headerTimeoutSeconds) * 1000
         super.init()

@@ -74,9 +74,12 @@ public struct HTTPRequest: Sendable {
     public var forwardedFor: String? { headers["x-forwarded-for"] }
     /// The header `if-none-match`.
     public var ifNoneMatch: String? { headers["if-none-match"] }
+    /// Whether a trusted proxy has sent it.
+    public internal(set) var isFromProxy = false
     /// Whether it comes from this machine. What has come through a proxy does not, whether or not the proxy is trusted.
     public var isLoopback: Bool {
-        remoteAddress.isLoopback && forwardedFor == nil && headers["forwarded"] == nil && headers["x-real-ip"] == nil
+        !isFromProxy && remoteAddress.isLoopback && forwardedFor == nil && headers["forwarded"] == nil
+            && headers["x-real-ip"] == nil
     }
 }
 
@@ -88,8 +91,6 @@ public struct HTTPResponse: Sendable {
     public var headers: HTTPHeaders
     /// The body. Not sent for HEAD, 204 and 304.
     public var body: [UInt8]
-    /// Whether the connection ends with this answer, whatever the client wants.
-    public var endsConnection = false
 
     /// An answer from its parts.
     public init(status: Int, headers: HTTPHeaders = [:], body: [UInt8] = []) {

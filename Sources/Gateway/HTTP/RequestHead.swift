@@ -47,11 +47,18 @@ struct RequestHead {
         let connection = HeaderTable.value(wsi, WSI_TOKEN_CONNECTION)?.lowercased()
         let options = connection?.split(separator: ",").map { $0.trimmingSpaces } ?? []
         let keepAlive = (version == .http11 || connection == "keep-alive") && !options.contains("close")
+        let forwardedFor = headers["x-forwarded-for"]
+        let isFromProxy = configuration.trustedProxies.contains { $0.contains(address) }
+        // Nobody knows whose it is: the proxy doesn't say so, or the client has made us lose its word (docs/gateway.md).
+        if isFromProxy, forwardedFor == nil, !configuration.proxyPaths.contains(path) {
+            throw .bad("the proxy has to send X-Forwarded-For")
+        }
         let client = Forwarding.client(
-            of: address, forwardedFor: headers["x-forwarded-for"], trusted: configuration.trustedProxies)
+            of: address, forwardedFor: forwardedFor, trusted: configuration.trustedProxies)
         return RequestHead(
             request: HTTPRequest(
-                method: method, path: path, query: try query(wsi), headers: headers, remoteAddress: client),
+                method: method, path: path, query: try query(wsi), headers: headers, remoteAddress: client,
+                isFromProxy: isFromProxy),
             version: version, keepAlive: keepAlive, framing: try framing(wsi, method),
             expectsContinue: HeaderTable.value(wsi, WSI_TOKEN_HTTP_EXPECT)?.lowercased() == "100-continue")
     }
@@ -138,7 +145,7 @@ struct RequestHead {
 
     /// Headers that it keeps by name.
     private static let custom = [
-        "token", "idempotency-key", "x-forwarded-proto", "forwarded", "x-request-id", "traceparent",
+        "token", "idempotency-key", "x-forwarded-proto", "x-forwarded-host", "forwarded", "x-request-id", "traceparent",
         "access-control-request-method",
     ]
 

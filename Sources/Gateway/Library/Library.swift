@@ -9,12 +9,14 @@ import Model
 /// a foreign loop cannot be taken down safely while others run there, and a server has exactly one.
 @LoopActor
 final class Library {
-    /// What libwebsockets reads of a socket at once, and the room for a client's handshake.
+    /// What libwebsockets reads of a socket at once, no less than ``recordBytes``, and the room for a client's handshake.
     static let serviceBufferBytes = 16384
     /// The room for one request's line and headers. More is refused.
     static let headerBytes = 8192
     /// What an established WebSocket reads at once. Also the size of its receive buffer, so of an idle connection.
     static let receiveBytes = 512
+    /// The most that a record of TLS carries (RFC 8446, 5.1).
+    static let recordBytes = 16384
 
     /// What a server may want of its context.
     private struct Kind: Hashable {
@@ -87,7 +89,7 @@ final class Library {
         // port and the Host header, never moves a connection from the one to the other.
         info.port = Int32(isServer ? CONTEXT_PORT_NO_LISTEN_SERVER : CONTEXT_PORT_NO_LISTEN)
         info.vhost_name = UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self)
-        info.protocols = UnsafePointer(isServer ? serverProtocols : clientProtocols)
+        info.protocols = UnsafePointer(isServer ? (hasTLS ? tlsProtocols : serverProtocols) : clientProtocols)
         info.retry_and_idle_policy = UnsafePointer(noValidityChecks)
         info.timeout_secs_ah_idle = headerSeconds
         info.keepalive_timeout = 3600
@@ -131,6 +133,9 @@ public struct GatewayError: Error, CustomStringConvertible, Sendable {
 /// Both vhosts have one protocol: every connection's callbacks come to `connectionEvent`. The library wants a zeroed
 /// entry at the end.
 @LoopActor private let serverProtocols = makeProtocols("dibs", receiveBytes: Library.receiveBytes)
+/// Over TLS a whole record is read at once. When a part of one is left in OpenSSL while a connection is flow-controlled, the
+/// library goes round and round for it without end (`goto read`, lib/roles/ws/ops-ws.c, `rops_handle_POLLIN_ws`).
+@LoopActor private let tlsProtocols = makeProtocols("dibs", receiveBytes: Library.recordBytes)
 @LoopActor private let clientProtocols = makeProtocols("dibs-client", receiveBytes: 1024)
 
 @LoopActor

@@ -94,9 +94,23 @@ final class TLSIdentity {
             SSL_CTX_free(context)
             throw failure("the certificate")
         }
-        if SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) != 1
-            || SSL_CTX_check_private_key(context) != 1
-        {
+        // Without this, OpenSSL would ask for the password of an encrypted key, at whatever terminal there is.
+        var isAsked: Int32 = 0
+        let isUsed = withUnsafeMutablePointer(to: &isAsked) { asked in
+            SSL_CTX_set_default_passwd_cb_userdata(context, asked)
+            SSL_CTX_set_default_passwd_cb(context) { _, _, _, asked in
+                asked?.assumingMemoryBound(to: Int32.self).pointee = 1
+                return 0
+            }
+            defer { SSL_CTX_set_default_passwd_cb_userdata(context, nil) }
+            return SSL_CTX_use_PrivateKey_file(context, files.key, SSL_FILETYPE_PEM) == 1
+        }
+        if isAsked != 0 {
+            SSL_CTX_free(context)
+            ERR_clear_error()
+            throw GatewayError(description: "the key is encrypted: nobody is here to ask for its password", code: 0)
+        }
+        if !isUsed || SSL_CTX_check_private_key(context) != 1 {
             SSL_CTX_free(context)
             throw failure("the key")
         }

@@ -46,5 +46,6 @@ final class ConnectionGate {
         open[address] = count > 1 ? count - 1 : nil
     }
 
-    private func isTrusted(_ address: PeerAddress) -> Bool { trusted.contains { $0.contains(address) } }
+    /// Whether it is a trusted proxy.
+    func isTrusted(_ address: PeerAddress) -> Bool { trusted.contains { $0.contains(address) } }
 }

@@ -39,20 +39,20 @@ public struct GatewayConfiguration: Sendable {
     public var maxConnectionsPerAddress: Int?
     /// New connections of one address; those beyond are cut. Nil: as many as it likes.
     public var connectionRate: TokenBucket.Limit?
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is believed, and has to be there. Their connections carry one request each.
     public var trustedProxies: [AddressRange] = []
+    /// What a proxy asks for itself, and so without that header.
+    public var proxyPaths: Set<String> = ["/healthz", "/readyz"]
     /// Whose pages may use the WebSocket and REST.
     public var origins = OriginRule.same
     /// The certificate and key of TLS; nil for none.
     public var tls: TLSFiles?
+    /// For how long browsers are told to come by TLS only, in seconds (RFC 6797); 0: not at all.
+    public var hstsSeconds = 0
     /// From a connection's or a request's first byte to the end of its headers. Whole seconds.
     public var headerTimeoutSeconds = 10
     /// For the whole of a body.
     public var bodyTimeoutSeconds = 20
-    /// Whether a connection may carry one request after another. Turn it off behind a proxy that shares its connections
-    /// among clients: libwebsockets' parser joins a header whose name is the beginning of a known one, such as `X`, with
-    /// the header behind it (docs/gateway.md), so that the two may disagree about where a request ends.
-    public var keepsHTTPConnections = true
     /// Between two requests on one connection.
     public var idleHTTPSeconds = 60
     /// For a client to take a part of an answer.

@@ -18,8 +18,8 @@ public protocol GatewayDelegate: AnyObject, Sendable {
     /// A connection was cut, or a WebSocket refused, because its address has too many or makes them too fast.
     func turnedAway(_ address: PeerAddress)
 
-    /// Why somebody doesn't get a static file; nil when nothing is against it.
-    func refusal(ofFile request: HTTPRequest) -> HTTPResponse?
+    /// Why a browser that asks beforehand whether a page may ask gets no answer; nil when nothing is against it.
+    func refusal(ofPreflight request: HTTPRequest) -> HTTPResponse?
 }
 
 extension GatewayDelegate {
@@ -27,7 +27,7 @@ extension GatewayDelegate {
     public func turnedAway(_ address: PeerAddress) {}
 
     /// Nothing, unless the delegate knows something.
-    public func refusal(ofFile request: HTTPRequest) -> HTTPResponse? { nil }
+    public func refusal(ofPreflight request: HTTPRequest) -> HTTPResponse? { nil }
 }
 
 /// How a WebSocket ended.

@@ -21,6 +21,9 @@ public final class GatewayServer {
     private let files: StaticFiles?
     let gate: ConnectionGate
     private(set) var isDraining = false
+    private var originsRefused = 0
+    private var originLogAfter: Int64 = .min
+    private static let originLogMilliseconds: Int64 = 10_000
     private var whenEmpty: CheckedContinuation<Void, Never>?
 
     /// Listens and serves from now on. The delegate is kept until the server has been shut down.
@@ -126,17 +129,41 @@ public final class GatewayServer {
 
     /// The answer to a request: a file's, or the delegate's.
     func answer(_ request: HTTPRequest) async -> HTTPResponse {
-        if let answer = CrossOrigin.preflight(request, configuration.origins) { return answer }
+        if let answer = CrossOrigin.preflight(request, configuration.origins) {
+            return delegate.refusal(ofPreflight: request) ?? answer
+        }
         var response = await fileOrMeaning(request)
         CrossOrigin.mark(&response, for: request, configuration.origins)
         return response
+    }
+
+    /// Whether a WebSocket may be opened from where the request says that it comes from. A refusal is logged, since it is
+    /// the first thing that goes wrong behind a proxy; not each, since anybody may ask.
+    func allowsOrigin(of request: HTTPRequest) -> Bool {
+        var hosts = [request.headers["host"]]
+        if request.isFromProxy, let forwarded = request.headers["x-forwarded-host"] {
+            hosts += forwarded.split(separator: ",").map(String.init)
+        }
+        if configuration.origins.allows(origin: request.origin, hosts: hosts.compactMap { $0 }) { return true }
+        originsRefused += 1
+        let now = EventLoop.monotonicMilliseconds
+        guard now >= originLogAfter else { return false }
+        originLogAfter = now + GatewayServer.originLogMilliseconds
+        log(
+            .warning, "origin_refused",
+            [
+                "origin": .text(String((request.origin ?? "").prefix(255))),
+                "host": .text(String(hosts.compactMap { $0 }.joined(separator: ", ").prefix(255))),
+                "refused": .init(originsRefused),
+            ])
+        originsRefused = 0
+        return false
     }
 
     private func fileOrMeaning(_ request: HTTPRequest) async -> HTTPResponse {
         guard let files, request.method == .get || request.method == .head, !isDynamic(request.path) else {
             return await delegate.respond(to: request)
         }
-        if let refusal = delegate.refusal(ofFile: request) { return refusal }
         if let response = await files.respond(to: request) { return response }
         return await delegate.respond(to: request)
     }

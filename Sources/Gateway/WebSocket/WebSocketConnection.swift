@@ -30,6 +30,8 @@ public final class WebSocketConnection: Peer {
     private(set) var state = State.open
     /// Whether nothing is read for a while.
     private var isPaused = false
+    /// Whether the socket was asked to tell that it is writable, for the sake of what was read already.
+    private var isWoken = false
     /// Whether a close frame is still to be sent.
     private var isFrameOwed = false
     private var outbox: Box?
@@ -146,6 +148,11 @@ public final class WebSocketConnection: Peer {
             guard let self, self.isPaused else { return }
             self.isPaused = false
             self.setReceiving(true)
+            // What OpenSSL has decrypted already makes the socket readable no more: the library looks for it when
+            // anything happens on the connection.
+            guard self.server.hasTLS, let wsi = self.wsi else { return }
+            self.isWoken = true
+            lws_callback_on_writable(wsi)
         }
     }
 
@@ -225,6 +232,10 @@ public final class WebSocketConnection: Peer {
         guard let wsi else { return -1 }
         if state == .closing && isFrameOwed { Turn.atEnd(.flush) { self.sendCloseFrame() } }
         guard state == .open else { return 0 }
+        if isWoken {
+            isWoken = false
+            if outbox == nil { return 0 }
+        }
         guard let outbox else {
             // The library doesn't tell of a ping from the client, but of a socket that is writable once more after the
             // pong (lib/roles/ws/ops-ws.c:1321): that is how a flood of them is seen.

@@ -52,6 +52,8 @@ public struct Configuration: Sendable {
     public var origins: OriginRule
     /// The certificate and its key; nil: no TLS.
     public var tls: TLSFiles?
+    /// For how long browsers are told to come by TLS only, in seconds; 0: not at all.
+    public var hstsSeconds: Int
     /// Connections of one process; nil: by open files.
     public var maxConnections: Int?
     /// WebSockets of one client on one process.
@@ -112,9 +114,12 @@ public struct Configuration: Sendable {
         trustedProxies = reader.networks("DIBS_TRUSTED_PROXIES")
         origins = reader.origins("DIBS_ALLOWED_ORIGINS")
         tls = reader.tls("DIBS_TLS_CERTIFICATE", "DIBS_TLS_KEY")
+        hstsSeconds = Int(reader.number("DIBS_HSTS_SECONDS", 0...63_072_000))
         let connections = reader.number("DIBS_MAX_CONNECTIONS", 0...1_000_000)
         maxConnections = connections == 0 ? nil : Int(connections)
-        maxConnectionsPerClient = Int(reader.number("DIBS_MAX_CONNECTIONS_PER_CLIENT", 1...10_000))
+        let perClient = Int(reader.number("DIBS_MAX_CONNECTIONS_PER_CLIENT", 1...10_000))
+        let isSaid = environment["DIBS_MAX_CONNECTIONS_PER_CLIENT"]?.isEmpty == false
+        maxConnectionsPerClient = limitsRates || isSaid ? perClient : .max
         connectSeconds = reader.number("DIBS_CONNECT_SECONDS", 1...3600)
         pingSeconds = reader.number("DIBS_PING_SECONDS", 1...3600)
         drainSeconds = reader.number("DIBS_DRAIN_SECONDS", 0...3600)

@@ -40,7 +40,7 @@ extension Configuration {
         .init(name: "DIBS_LOG_LEVEL", defaultValue: "info", meaning: "debug, info, warning or error"),
         .init(
             name: "DIBS_RATE_LIMIT", defaultValue: "on",
-            meaning: "off: no limits per client and address, for load tests"),
+            meaning: "off: no limits per client and address but DIBS_MAX_CONNECTIONS_PER_CLIENT if set; for load tests"),
         .init(
             name: "DIBS_MAX_CONNECTIONS", defaultValue: "0",
             meaning: "connections of one process; 0: as many as open files allow"),
@@ -48,31 +48,33 @@ extension Configuration {
             name: "DIBS_MAX_CONNECTIONS_PER_CLIENT", defaultValue: "16",
             meaning: "WebSockets of one client on one process; the oldest gives way"),
         .init(
-            name: "DIBS_CONNECTION_MESSAGE_RATE", defaultValue: "50/300",
+            name: "DIBS_CONNECTION_MESSAGE_RATE", defaultValue: "100/2000",
             meaning: "messages of one WebSocket, so many a second and so many at once; off: any number"),
         .init(
-            name: "DIBS_CLIENT_MESSAGE_RATE", defaultValue: "100/1000",
+            name: "DIBS_CLIENT_MESSAGE_RATE", defaultValue: "200/4000",
             meaning: "messages of one client on all its WebSockets, and its requests"),
         .init(
-            name: "DIBS_CLIENT_ACTION_RATE", defaultValue: "20/200",
+            name: "DIBS_CLIENT_ACTION_RATE", defaultValue: "20/2000",
             meaning: "claims, joins, holds and other changes of one client"),
         .init(
-            name: "DIBS_ADDRESS_CONNECTIONS", defaultValue: "20000",
+            name: "DIBS_ADDRESS_CONNECTIONS", defaultValue: "50000",
             meaning: "open connections of one address on one process; 0: any number"),
         .init(
-            name: "DIBS_ADDRESS_CONNECT_RATE", defaultValue: "500/10000", meaning: "new connections of one address"),
-        .init(name: "DIBS_ADDRESS_REQUEST_RATE", defaultValue: "1000/5000", meaning: "requests of one address"),
+            name: "DIBS_ADDRESS_CONNECT_RATE", defaultValue: "2000/50000", meaning: "new connections of one address"),
         .init(
-            name: "DIBS_ADDRESS_MESSAGE_RATE", defaultValue: "5000/50000",
+            name: "DIBS_ADDRESS_REQUEST_RATE", defaultValue: "5000/50000",
+            meaning: "requests of one address, but for files and probes"),
+        .init(
+            name: "DIBS_ADDRESS_MESSAGE_RATE", defaultValue: "10000/100000",
             meaning: "messages of one address; beyond, each of its WebSockets may send a tenth"),
         .init(
-            name: "DIBS_ADDRESS_ACTION_RATE", defaultValue: "2000/20000",
+            name: "DIBS_ADDRESS_ACTION_RATE", defaultValue: "5000/50000",
             meaning: "claims, joins, holds and other changes of one address"),
         .init(
-            name: "DIBS_ADDRESS_FAILURE_RATE", defaultValue: "20/500",
-            meaning: "bad tokens and keys of one address"),
+            name: "DIBS_ADDRESS_FAILURE_RATE", defaultValue: "50/5000",
+            meaning: "forged tokens and wrong keys of one address that are answered as such"),
         .init(
-            name: "DIBS_ADDRESS_PASSWORD_RATE", defaultValue: "2/60",
+            name: "DIBS_ADDRESS_PASSWORD_RATE", defaultValue: "50/2000",
             meaning: "accounts made and signed in to from one address"),
         .init(
             name: "DIBS_TRUSTED_PROXIES", defaultValue: "none",
@@ -85,6 +87,9 @@ extension Configuration {
             meaning: "file with the certificate and those that lead to its authority, in PEM; serves https and wss"),
         .init(
             name: "DIBS_TLS_KEY", defaultValue: "none", meaning: "file with the certificate's key, in PEM"),
+        .init(
+            name: "DIBS_HSTS_SECONDS", defaultValue: "0",
+            meaning: "seconds for which browsers are told to come by TLS only (Strict-Transport-Security); 0: not told"),
         .init(
             name: "DIBS_CONNECT_SECONDS", defaultValue: "10",
             meaning: "seconds in which a WebSocket has to send connect"),

@@ -64,6 +64,8 @@ public enum Command {
     /// Does what the command line says; to be called on the main thread, once.
     /// - Returns: The status to end with.
     public static func run(_ arguments: [String], environment: [String: String]) -> Int32 {
+        // That the certificate is to be read anew may be told before anybody listens: it is read then anyway.
+        if environment["DIBS_TLS_CERTIFICATE"]?.isEmpty == false { signal(SIGHUP, SIG_IGN) }
         // A peer that closes its end must not end the process.
         signal(SIGPIPE, SIG_IGN)
         switch parse(arguments) {

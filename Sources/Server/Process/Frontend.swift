@@ -14,8 +14,8 @@ final class Frontend: GatewayDelegate {
 
     private let certificateTimer = LoopTimer()
 
-    /// What is read of one WebSocket: twice what the messages of a busy client come to.
-    private static let receiveRate = TokenBucket.Limit(perSecond: 32_768, burst: 131_072)
+    /// What is read of one WebSocket: about what the messages come to that it may send.
+    private static let receiveRate = TokenBucket.Limit(perSecond: 32_768, burst: 524_288)
     /// How often the certificate's files are looked at.
     private static let certificateMilliseconds: Int64 = 2000
 
@@ -29,11 +29,9 @@ final class Frontend: GatewayDelegate {
         if configuration.limitsRates { gateway.receiveRate = Self.receiveRate }
         gateway.connectionRate = configuration.rates.addressConnects
         gateway.trustedProxies = configuration.trustedProxies
-        // A proxy may send the requests of several clients over one connection: docs/gateway.md says what one of them
-        // could do to another's.
-        gateway.keepsHTTPConnections = configuration.trustedProxies.isEmpty
         gateway.origins = configuration.origins
         gateway.tls = configuration.tls
+        gateway.hstsSeconds = configuration.hstsSeconds
         self.configuration = gateway
         self.services = services
         self.hub = hub
@@ -110,8 +108,8 @@ final class Frontend: GatewayDelegate {
 
     func turnedAway(_ address: PeerAddress) { services.metrics.limited["address_connections", default: 0] += 1 }
 
-    func refusal(ofFile request: HTTPRequest) -> HTTPResponse? {
+    func refusal(ofPreflight request: HTTPRequest) -> HTTPResponse? {
         services.rates.mayAsk(request.remoteAddress)
-            ? nil : .tooMany(WireError(.rateLimited, "too many requests from this address"))
+            ? nil : .failure(WireError(.rateLimited, "too many requests from this address"))
     }
 }

@@ -25,15 +25,15 @@ final class API {
     }
 
     private func answer(_ request: HTTPRequest) async -> HTTPResponse {
-        let caller: Caller?
-        do {
-            caller = try admit(request)
-        } catch {
-            return .tooMany(error)
+        let proof = request.authorization.map { services.credentials.prove(authorization: $0, at: services.now) }
+        let match = router.match(request.method, request.path)
+        // The shop's backend and the admin are not limited: one address asks for everybody there.
+        guard match.isProbe || proof?.caller?.actsForAll == true || services.rates.mayAsk(request.remoteAddress) else {
+            return .failure(WireError(.rateLimited, "too many requests from this address"))
         }
         let route: Route
         let parameters: [String: String]
-        switch router.match(request.method, request.path) {
+        switch match {
         case .notFound:
             return .failure(WireError(.notFound, "there is nothing here"))
         case .methodNotAllowed(let allowed):
@@ -45,7 +45,7 @@ final class API {
             parameters = values
         }
         do {
-            let caller = try authorize(caller, route.access)
+            let caller = try authorize(proof, route.access, request)
             try limit(request, route, caller)
             return try await route.handler(
                 RequestContext(request: request, parameters: parameters, caller: caller, now: services.now))
@@ -59,44 +59,30 @@ final class API {
         }
     }
 
-    /// Who asks; nil when nobody says so, or it is not proven.
-    ///
-    /// The shop's backend and the admin are not limited: one address asks for everybody there.
-    private func admit(_ request: HTTPRequest) throws(WireError) -> Caller? {
-        let tooMany = WireError(.rateLimited, "too many requests from this address")
-        let mayAsk = services.rates.mayAsk(request.remoteAddress)
-        guard let shown = request.authorization else {
-            guard mayAsk else { throw tooMany }
-            return nil
-        }
-        // A token is not worth the look when it can't help; a key may.
-        guard mayAsk || !shown.contains("."), services.rates.mayTry(shown, from: request.remoteAddress) else {
-            throw tooMany
-        }
-        let caller = services.credentials.identify(authorization: shown, at: services.now)
-        if caller == nil && !services.rates.failed(request.remoteAddress) { throw tooMany }
-        guard mayAsk || caller?.actsForAll == true else { throw tooMany }
-        return caller
-    }
-
     private func limit(_ request: HTTPRequest, _ route: Route, _ caller: Caller?) throws(WireError) {
         if case .client(let claims) = caller {
             guard services.rates.mayTalk(claims.client) else {
                 throw WireError(.rateLimited, "too many requests of this client")
             }
-            guard route.method == .get || services.rates.mayAct(claims.client, from: request.remoteAddress) else {
+            guard route.method == .get || services.rates.mayAct(claims.client, from: request.remoteAddress) == .good
+            else {
                 throw WireError(.rateLimited, "too many changes of this client, or from its address")
             }
         }
-        if route.hashesPassword, caller?.actsForAll != true, !services.rates.mayTryPassword(request.remoteAddress) {
-            throw WireError(.rateLimited, "too many passwords from this address", retryAfter: 10)
-        }
     }
 
-    private func authorize(_ caller: Caller?, _ access: Access) throws(WireError) -> Caller? {
+    private func authorize(
+        _ proof: Proof?, _ access: Access, _ request: HTTPRequest
+    ) throws(WireError) -> Caller? {
+        let caller = proof?.caller
         switch (access, caller) {
         case (.open, _): return caller
-        case (_, nil): throw WireError(.unauthenticated, "Authorization: a good token or key is needed")
+        case (_, nil):
+            // What was good once is no guess.
+            if proof == .nothing, !services.rates.failed(request.remoteAddress) {
+                throw WireError(.rateLimited, "too many bad tokens from this address")
+            }
+            throw WireError(.unauthenticated, "Authorization: a good token or key is needed")
         case (.caller, _): return caller
         case (.service, let caller?):
             guard caller.actsForAll else { throw WireError(.forbidden, "this needs the service key or the admin key") }
@@ -108,7 +94,15 @@ final class API {
     }
 }
 
+extension Proof {
+    fileprivate var caller: Caller? { if case .caller(let caller) = self { caller } else { nil } }
+}
+
+extension Router.Match {
+    fileprivate var isProbe: Bool { if case .found(let route, _) = self { route.isProbe } else { false } }
+}
+
 extension Caller {
     /// Whether it is the service key or the admin key.
-    fileprivate var actsForAll: Bool { client == nil }
+    var actsForAll: Bool { client == nil }
 }

@@ -17,9 +17,9 @@ struct OperatorRoutes {
             Route(.post, "/api/failed-orders/retry", .admin, retryAll),
             Route(.post, "/api/failed-orders/{order}/retry", .admin, retry),
             Route(.get, "/api/audit", .admin, audit),
-            Route(.get, "/healthz", .open) { _ in .result { $0.object { $0.member("status", "ok") } } },
-            Route(.get, "/readyz", .open, ready),
-            Route(.get, "/metrics", .open, metrics),
+            Route(.get, "/healthz", .open, isProbe: true) { _ in .result { $0.object { $0.member("status", "ok") } } },
+            Route(.get, "/readyz", .open, isProbe: true, ready),
+            Route(.get, "/metrics", .open, isProbe: true, metrics),
         ]
     }
 

@@ -21,14 +21,6 @@ extension HTTPResponse {
     /// An answer without a body.
     static let noContent = HTTPResponse(status: 204, headers: ["cache-control": "no-store"], body: [])
 
-    /// A refusal because an address asks too much. It ends the connection: to refuse costs little less than to answer, and
-    /// new connections are limited more narrowly.
-    static func tooMany(_ error: WireError) -> HTTPResponse {
-        var response = failure(error)
-        response.endsConnection = true
-        return response
-    }
-
     /// `{"result": null, "error": {"code": …, "message": …}}`.
     static func failure(_ error: WireError, headers: [(String, String)] = []) -> HTTPResponse {
         var json = JSONWriter()

@@ -22,18 +22,18 @@ struct Route {
     let access: Access
     let handler: @LoopActor (RequestContext) async throws -> HTTPResponse
 
-    /// Whether it makes the server hash a password, which costs it some 20 ms of a core.
-    let hashesPassword: Bool
+    /// Whether a machine looks there at whether all is well: not to be refused because somebody beside it asks too much.
+    let isProbe: Bool
 
     init(
-        _ method: HTTPMethod, _ path: String, _ access: Access, hashesPassword: Bool = false,
+        _ method: HTTPMethod, _ path: String, _ access: Access, isProbe: Bool = false,
         _ handler: @escaping @LoopActor (RequestContext) async throws -> HTTPResponse
     ) {
         self.method = method
         pattern = path.split(separator: "/").map(String.init)
         self.access = access
         self.handler = handler
-        self.hashesPassword = hashesPassword
+        self.isProbe = isProbe
     }
 }
 

@@ -34,21 +34,23 @@ final class CredentialsChecker {
         self.log = log
     }
 
-    /// Who shows this `Authorization` header; nil when it proves nothing.
-    func identify(authorization: String?, at now: Timestamp) -> Caller? {
-        accepted(credentials.identify(authorizationHeader: authorization, at: now))
+    /// What this `Authorization` header proves.
+    func prove(authorization: String, at now: Timestamp) -> Proof {
+        accepted(credentials.prove(authorizationHeader: authorization, at: now))
     }
 
-    /// Whose WebSocket it is that shows this token. The keys may act for any client, and say for which.
-    func connect(token: String, as client: String?, at now: Timestamp) -> Connecting? {
-        switch accepted(credentials.identify(bearer: token, at: now)) {
-        case nil: return nil
-        case .client(let claims):
-            guard client == nil || client == claims.client.rawValue else { return nil }
-            return Connecting(client: claims.client, expiresAt: claims.expiresAt, tokenID: claims.tokenID)
-        case .service, .admin:
-            guard let client = client.flatMap({ ClientID($0) }) else { return nil }
-            return Connecting(client: client, expiresAt: Timestamp(milliseconds: .max), tokenID: nil)
+    /// Whose WebSocket it is that shows this token; nil when it isn't good. The keys may act for any client, and say for
+    /// which. `isForged` tells what anybody could have made from what was good once, or is for somebody else.
+    func connect(token: String, as client: String?, at now: Timestamp) -> (who: Connecting?, isForged: Bool) {
+        switch accepted(credentials.prove(bearer: token, at: now)) {
+        case .nothing: return (nil, true)
+        case .notNow: return (nil, false)
+        case .caller(.client(let claims)):
+            guard client == nil || client == claims.client.rawValue else { return (nil, false) }
+            return (Connecting(client: claims.client, expiresAt: claims.expiresAt, tokenID: claims.tokenID), false)
+        case .caller(.service), .caller(.admin):
+            guard let client = client.flatMap({ ClientID($0) }) else { return (nil, false) }
+            return (Connecting(client: client, expiresAt: Timestamp(milliseconds: .max), tokenID: nil), false)
         }
     }
 
@@ -95,8 +97,8 @@ final class CredentialsChecker {
         onRevoked?(tokenID)
     }
 
-    private func accepted(_ caller: Caller?) -> Caller? {
-        guard case .client(let claims) = caller, revoked[claims.tokenID] != nil else { return caller }
-        return nil
+    private func accepted(_ proof: Proof) -> Proof {
+        guard case .caller(.client(let claims)) = proof, revoked[claims.tokenID] != nil else { return proof }
+        return .notNow
     }
 }

@@ -39,17 +39,43 @@ final class RateLimits {
     private var addressRequests = RateTable<PeerAddress>()
     private var addressFailures = RateTable<PeerAddress>()
     private var addressPasswords = RateTable<PeerAddress>()
+    /// Each client's floor: what it may do whatever its address does.
+    private var floors = RateTable<ClientID>()
     private var names = RateTable<String>()
+    private var namesFromAddresses = RateTable<NameFromAddress>()
+    /// Proxies: what they send is of many, and none of their own.
+    private let trusted: [AddressRange]
     private let timer = LoopTimer()
 
     /// What a `connect` costs of a client's messages: it reads the client's outcomes from Redis.
     private static let connectCost: Double = 10
-    /// Wrong passwords of one account, from wherever they come: some 17,000 a day, which no password of 8 characters that
-    /// isn't in the lists has to fear. Whoever tries them delays the account's owner by seconds.
-    private static let wrongPasswords = TokenBucket.Limit(perSecond: 0.2, burst: 30)
+    /// Changes of a client that its address can't take from it.
+    private static let floor = TokenBucket.Limit(perSecond: 1, burst: 2)
+    /// Wrong passwords of one account from one address.
+    private static let wrongFromAddress = TokenBucket.Limit(perSecond: 1 / Double(signInPause), burst: 30)
+    /// Wrong passwords of one account, from wherever they come: some 86,000 a day, which no password of 8 characters that
+    /// isn't in the lists has to fear. Beyond, only addresses that were wrong are barred: nobody locks the owner out.
+    private static let wrongPasswords = TokenBucket.Limit(perSecond: 1, burst: 300)
+    /// Seconds after which an address may try an account's password once more, and in which it is known as one that did.
+    static let signInPause: Int64 = 30
 
-    init(_ limits: RateConfiguration, metrics: Metrics) {
+    private struct NameFromAddress: Hashable {
+        let name: String
+        let address: PeerAddress
+    }
+
+    /// What a client that wants to change something is told.
+    enum Verdict {
+        case good
+        /// The client itself does too much.
+        case tooMuch
+        /// Its address does, and it has had its part for now.
+        case tooMuchOfAddress
+    }
+
+    init(_ limits: RateConfiguration, trusted: [AddressRange], metrics: Metrics) {
         self.limits = limits
+        self.trusted = trusted
         self.metrics = metrics
         timer.start(after: 10_000, every: 10_000) { [weak self] in self?.tidy() }
     }
@@ -64,7 +90,7 @@ final class RateLimits {
 
     /// Whether an address's WebSockets may send one more message.
     func mayTalk(_ address: PeerAddress, _ cost: Double) -> Bool {
-        guard let limit = limits.addressMessages else { return true }
+        guard let limit = limits.addressMessages, counts(address) else { return true }
         return addressMessages.take(address.subscriber, limit, min(cost, limit.burst), now: now)
             || refused("address_messages")
     }
@@ -76,51 +102,65 @@ final class RateLimits {
             || refused("client_connects")
     }
 
-    /// Whether a client, from an address, may change something once more.
-    func mayAct(_ client: ClientID, from address: PeerAddress) -> Bool {
-        if let limit = limits.clientActions, !clientActions.take(client, limit, now: now) {
-            return refused("client_actions")
+    /// Whether a client, from an address, may change something once more. What is refused for the address's sake is not
+    /// charged to the client, nor the other way round; and about one change a second is the client's whatever its
+    /// neighbours do.
+    func mayAct(_ client: ClientID, from address: PeerAddress) -> Verdict {
+        if let limit = limits.clientActions, clientActions.isEmpty(client, limit, now: now) {
+            _ = refused("client_actions")
+            return .tooMuch
         }
-        guard let limit = limits.addressActions else { return true }
-        return addressActions.take(address.subscriber, limit, now: now) || refused("address_actions")
+        if let limit = limits.addressActions, counts(address),
+            !addressActions.take(address.subscriber, limit, now: now), !floors.take(client, Self.floor, now: now)
+        {
+            _ = refused("address_actions")
+            return .tooMuchOfAddress
+        }
+        if let limit = limits.clientActions { _ = clientActions.take(client, limit, now: now) }
+        return .good
     }
 
     /// Whether an address may make one more request.
     func mayAsk(_ address: PeerAddress) -> Bool {
-        guard let limit = limits.addressRequests else { return true }
+        guard let limit = limits.addressRequests, counts(address) else { return true }
         return addressRequests.take(address.subscriber, limit, now: now) || refused("address_requests")
     }
 
     /// Whether an address may have one more password hashed.
     func mayTryPassword(_ address: PeerAddress) -> Bool {
-        guard let limit = limits.addressPasswords else { return true }
+        guard let limit = limits.addressPasswords, counts(address) else { return true }
         return addressPasswords.take(address.subscriber, limit, now: now) || refused("address_passwords")
     }
 
-    /// Whether what an address shows is to be looked at. A token always is, since the neighbours behind one address must
-    /// not suffer for each other; what isn't one might be an attempt at a key.
-    func mayTry(_ bearer: String, from address: PeerAddress) -> Bool {
-        guard let limit = limits.addressFailures, !bearer.contains(".") else { return true }
-        return !addressFailures.isEmpty(address.subscriber, limit, now: now) || refused("address_failures")
-    }
-
-    /// What an address showed proves nothing. False when that happens too often.
+    /// What an address showed proves nothing. False when that happens too often. What is good is taken all the same: the
+    /// neighbours behind one address, and the shop's backend, must not suffer for each other.
     func failed(_ address: PeerAddress) -> Bool {
-        guard let limit = limits.addressFailures else { return true }
+        guard let limit = limits.addressFailures, counts(address) else { return true }
         return addressFailures.take(address.subscriber, limit, now: now) || refused("address_failures")
     }
 
-    /// Whether an account may be signed in to: its wrong passwords are not too many.
-    func maySignIn(_ name: String) -> Bool {
+    /// Whether an account may be signed in to from an address: its wrong passwords from there are not too many, nor, if
+    /// there were any, those from everywhere.
+    func maySignIn(_ name: String, from address: PeerAddress) -> Bool {
         guard limits.addressPasswords != nil else { return true }
+        let pair = NameFromAddress(name: name, address: address.subscriber)
+        if namesFromAddresses.isEmpty(pair, Self.wrongFromAddress, now: now) { return refused("account_passwords") }
+        guard namesFromAddresses.remembers(pair, now: now) else { return true }
         return !names.isEmpty(name, Self.wrongPasswords, now: now) || refused("account_passwords")
     }
 
     /// A password of an account was wrong.
-    func wrongPassword(_ name: String) {
+    func wrongPassword(_ name: String, from address: PeerAddress) {
         // A longer name is nobody's, and not worth remembering.
         guard limits.addressPasswords != nil, name.utf8.count <= 256 else { return }
+        let pair = NameFromAddress(name: name, address: address.subscriber)
+        _ = namesFromAddresses.take(pair, Self.wrongFromAddress, now: now)
         _ = names.take(name, Self.wrongPasswords, now: now)
+    }
+
+    /// Whether an address is that of somebody, and not of a proxy for many.
+    private func counts(_ address: PeerAddress) -> Bool {
+        trusted.isEmpty || !trusted.contains { $0.contains(address) }
     }
 
     private func refused(_ limit: String) -> Bool {
@@ -136,6 +176,8 @@ final class RateLimits {
         addressRequests.tidy(now: now)
         addressFailures.tidy(now: now)
         addressPasswords.tidy(now: now)
+        floors.tidy(now: now)
         names.tidy(now: now)
+        namesFromAddresses.tidy(now: now)
     }
 }

@@ -60,7 +60,7 @@ final class Services {
         metrics = Metrics()
         databaseVerifier = DatabaseVerifier(engine: engine, store: store, log: log)
         metrics.gauges += databaseVerifier.gauges
-        rates = RateLimits(configuration.rates, metrics: metrics)
+        rates = RateLimits(configuration.rates, trusted: configuration.trustedProxies, metrics: metrics)
         verification = Verification(engine: engine, log: log)
         engine.mayAdmit = { [verification] in verification.isDone }
         unconfirmed = Unconfirmed(engine: engine, log: log) { [verification] in verification.isDone }

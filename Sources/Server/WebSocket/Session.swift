@@ -48,7 +48,9 @@ final class Session {
     private var lastTold: Int64 = 0
     private var claims = PendingClaims<MessageID>()
     private var bucket: TokenBucket?
-    private var refusedMessages = 0
+    /// Messages refused of late: one is forgotten with each second.
+    private var refusedMessages = 0.0
+    private var refusedAt: Int64 = 0
 
     init(connection: WebSocketConnection, hub: SessionHub) {
         self.connection = connection
@@ -136,15 +138,22 @@ final class Session {
 
     /// Whether the client, and whoever shares its address, may claim, join or hold once more; tells when not.
     func mayAct(_ client: ClientID, _ id: MessageID?) -> Bool {
-        if hub.limits.rates.mayAct(client, from: connection.remoteAddress) { return true }
-        isTooMuch("too many claims, joins and holds; wait a moment", id)
+        switch hub.limits.rates.mayAct(client, from: connection.remoteAddress) {
+        case .good: return true
+        case .tooMuch: isTooMuch("too many claims, joins and holds; wait a moment", id)
+        case .tooMuchOfAddress:
+            // Others did that: this connection is read on, and doesn't end for it.
+            fail(WireError(.rateLimited, "too many claims, joins and holds from this address; wait a moment"), id)
+        }
         return false
     }
 
     /// Refuses a message, reads on only after a while, and ends the connection when that doesn't help.
     private func isTooMuch(_ words: String, _ id: MessageID?) {
-        refusedMessages += 1
-        if refusedMessages > hub.limits.refusedMessages {
+        let now = EventLoop.monotonicMilliseconds
+        refusedMessages = max(0, refusedMessages - Double(now - refusedAt) / 1000) + 1
+        refusedAt = now
+        if refusedMessages > Double(hub.limits.refusedMessages) {
             close(.rateLimited, "too many messages")
         } else {
             fail(WireError(.rateLimited, words), id)
@@ -171,10 +180,10 @@ final class Session {
             return fail(WireError(.badRequest, "resume.offset: must not be negative"), message.id)
         }
         let (rates, address) = (hub.limits.rates, connection.remoteAddress)
-        guard rates.mayTry(token, from: address) else { return close(.rateLimited, "too many bad tokens") }
-        guard let who = hub.credentials.connect(token: token, as: message.client?.text, at: hub.now) else {
-            return rates.failed(address)
-                ? close(.badToken, "the token is not valid") : close(.rateLimited, "too many bad tokens")
+        let (known, isForged) = hub.credentials.connect(token: token, as: message.client?.text, at: hub.now)
+        guard let who = known else {
+            return isForged && !rates.failed(address)
+                ? close(.rateLimited, "too many bad tokens") : close(.badToken, "the token is not valid")
         }
         guard rates.mayConnect(who.client) else { return close(.rateLimited, "too many connections") }
         state = .connecting
