@@ -21,6 +21,26 @@ public enum Turn {
     private static let check = UnsafeMutablePointer<uv_check_t>.allocate(capacity: 1)
     private static let idle = UnsafeMutablePointer<uv_idle_t>.allocate(capacity: 1)
 
+    /// When the loop went to sleep last, and until when it counts as one that has just woken up, in its milliseconds.
+    private static var sleptAt: Int64 = .max / 2
+    private static var wakingUntil: Int64 = .min
+    /// Longer than a loop with timers sleeps, or works at a time.
+    private static let stallMilliseconds: Int64 = 1500
+    private static let wakingMilliseconds: Int64 = 5000
+
+    /// Whether the loop stood still a moment ago: the process was stopped, or the machine had no time for it. What is in its
+    /// sockets may be of clients that have gone elsewhere since.
+    public static var hasStalled: Bool {
+        let now = EventLoop.monotonicMilliseconds
+        return now - sleptAt > stallMilliseconds || now < wakingUntil
+    }
+
+    private static func sleeps() {
+        let now = EventLoop.monotonicMilliseconds
+        if now - sleptAt > stallMilliseconds { wakingUntil = now + wakingMilliseconds }
+        sleptAt = now
+    }
+
     /// Calls `action` once, at the end of this turn.
     public static func atEnd(_ phase: Phase, _ action: @escaping @LoopActor () -> Void) {
         switch phase {
@@ -33,7 +53,12 @@ public enum Turn {
     nonisolated static func install() {
         LoopActor.assumeIsolated {
             uv_prepare_init(EventLoop.handle, prepare)
-            uv_prepare_start(prepare) { _ in LoopActor.assumeIsolated { Turn.end() } }
+            uv_prepare_start(prepare) { _ in
+                LoopActor.assumeIsolated {
+                    Turn.end()
+                    Turn.sleeps()
+                }
+            }
             uv_check_init(EventLoop.handle, check)
             uv_check_start(check) { _ in LoopActor.assumeIsolated { Turn.end() } }
             uv_idle_init(EventLoop.handle, idle)

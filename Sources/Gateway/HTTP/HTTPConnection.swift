@@ -146,6 +146,7 @@ final class HTTPConnection: Peer {
     /// Hands the request to the delegate.
     private func dispatch() -> Int32 {
         guard let wsi, let request = head?.request else { return -1 }
+        guard !Turn.isLate(lws_get_socket_fd(wsi)) else { return -1 }
         phase = .handling
         deadline = .max
         lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0)

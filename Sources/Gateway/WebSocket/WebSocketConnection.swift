@@ -203,6 +203,7 @@ public final class WebSocketConnection: Peer {
             partial.append(contentsOf: bytes)
             return 0
         }
+        guard !Turn.isLate(lws_get_socket_fd(wsi)) else { return 0 }
         if partial.isEmpty {
             server.delegate.received(Array(bytes), on: self)
         } else {
