@@ -1,6 +1,6 @@
 # What there is to do with a checkout of Dibs. Needs Debian 12, make and Swift; everything else is installed on the way.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sanitized fuzz conformance chaos chaos-checker bench bench-quick hostile rush format lint install clean
+.PHONY: help run test test-sanitized fuzz conformance chaos chaos-checker soak bench bench-quick hostile rush format lint install clean
 
 SWIFT_SOURCES := Sources Tests Package.swift
 
@@ -27,6 +27,9 @@ chaos: ## break things under load, and compare what clients were told with what 
 
 chaos-checker: ## show that `make chaos` finds bugs that are made on purpose
 	@CHECKER=1 scripts/chaos.sh
+
+soak: ## ten minutes of rushes, restarts and reconnects, and a look at a server's memory
+	@scripts/soak.sh
 
 bench: ## measure everything that docs/performance.md reports
 	@scripts/bench.sh
