@@ -38,7 +38,7 @@ extension Shop {
     /// Sends something to an instance and closes the connection without waiting for an answer.
     fileprivate func leaveBehind(_ text: String, on instance: Int) async throws {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
+        defer { _ = Glibc.close(descriptor) }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         let port = instances[instance].log.items.first { $0.event == "listening" }?.json["port"].integer
@@ -51,6 +51,6 @@ extension Shop {
         }
         try #require(status == 0)
         let bytes = Array(text.utf8)
-        try #require(send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue)) == bytes.count)
+        #expect(Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
     }
 }
