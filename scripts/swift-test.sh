@@ -3,12 +3,12 @@
 # to do something within a bound, and a machine that others use as well may miss it. What does not pass twice has
 # failed, and what was run twice is named, so that a test that often needs it is seen.
 #
-# Each of the two runs may take DIBS_SWIFT_TEST_SECONDS (240). When one hangs, or crashes, it is said which tests had
+# Each of the two runs may take DIBS_SWIFT_TEST_SECONDS (330). When one hangs, or crashes, it is said which tests had
 # not ended, and the other run leaves out what had passed.
 set -eu
 
 cd "$(dirname -- "$0")/.."
-seconds=${DIBS_SWIFT_TEST_SECONDS:-240}
+seconds=${DIBS_SWIFT_TEST_SECONDS:-330}
 log=$(mktemp)
 running=
 trap 'rm -f "$log"' EXIT
@@ -47,7 +47,7 @@ listed() { # unpassed or unended
         } END { for (name in open) if (open[name] > 0) print name }' | sort | paste -sd '|' -
 }
 
-run "${SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH:-6}" && exit 0
+run "${SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH:-8}" && exit 0
 again=$(listed unpassed)
 if [ -n "$again" ]; then
     echo "── run once more: $again"

@@ -200,7 +200,7 @@ python_packages() {
 # --- The run --------------------------------------------------------------------------------------------------------
 
 swift build --build-tests
-part swift 500 scripts/swift-test.sh || true
+part swift 680 scripts/swift-test.sh || true
 
 page=
 conformance=

@@ -1,4 +1,5 @@
 import CPostgres
+import Model
 
 /// PostgreSQL refused a statement; nothing of its transaction happened.
 public struct DatabaseError: Error, Hashable, Sendable, CustomStringConvertible {
@@ -63,4 +64,9 @@ public struct DatabaseError: Error, Hashable, Sendable, CustomStringConvertible 
 /// libpq's messages have several lines; a log line and an error have one.
 func singleLine(_ text: String) -> String {
     text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+}
+
+extension Outage {
+    /// Whether a session said that it only reads (25006).
+    var isReadOnly: Bool { detail.hasPrefix("25006") }
 }

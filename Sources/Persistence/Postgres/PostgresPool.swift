@@ -88,6 +88,9 @@ final class PostgresPool {
                 return try await perform(statements, timeout: timeout ?? self.timeout, by: nil)
             } catch let error as DatabaseError where error.isConflict && backoff.attempts + 1 < Self.conflictAttempts {
                 await EventLoop.sleep(milliseconds: backoff.next())
+            } catch let outage as Outage where outage.isReadOnly && backoff.attempts < slots.count {
+                // Nothing was done, and that session is left: the next may be with the server that takes writes by now.
+                await EventLoop.sleep(milliseconds: backoff.next())
             }
         }
     }
