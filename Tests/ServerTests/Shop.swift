@@ -203,7 +203,7 @@ func concurrently<Value: Sendable>(
 /// Lets so many in at a time: tests run all at once, and a machine has few cores.
 @LoopActor
 private final class Turnstile {
-    static let shops = Turnstile(places: 4)
+    static let shops = Turnstile(places: 6)
 
     private var places: Int
     private var waiting: [CheckedContinuation<Void, Never>] = []
