@@ -426,6 +426,13 @@ class TLSHandshakes(Attack):
         return None
 
 
+class Nothing(Attack):
+    """sends nothing, and counts as fast as it can: in the windows without an attack the machine is as busy"""
+    def run(self):
+        while True:
+            self.made += 1
+
+
 ATTACKS = [
     ConnectionFlood, HandshakeFlood, Hoard, Slowloris, SlowBodies, MessageFlood, PingFlood, ClaimFlood, Torture,
     Fragments, SlowReaders, BadTokens, Reconnects, Passwords, RequestFlood, HeaderFlood, Noise,
@@ -433,7 +440,7 @@ ATTACKS = [
 
 
 def attack(arguments):
-    kind = next(kind for kind in ATTACKS + [TLSHandshakes] if kind.__name__ == arguments.kind)
+    kind = next(kind for kind in ATTACKS + [Nothing, TLSHandshakes] if kind.__name__ == arguments.kind)
     kind(arguments.host, arguments.port, arguments.source).run()
 
 
@@ -456,10 +463,10 @@ def processor(process):
     return int(used) / 1e9, int(waited) / 1e9
 
 
-def register(host, port):
+def register(host, port, most_each):
     now = time.time()
     moment = lambda seconds: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now + seconds))
-    body = json.dumps({"name": "x", "quantity": 1_000_000, "perClientLimit": 1000, "opensAt": moment(-60),
+    body = json.dumps({"name": "x", "quantity": 1_000_000, "perClientLimit": most_each, "opensAt": moment(-60),
                        "closesAt": moment(86400)}).encode()
     request = urllib.request.Request(
         f"http://{host}:{port}/api/sales", body,
@@ -471,8 +478,8 @@ def register(host, port):
 def run(arguments):
     program = [sys.executable, os.path.abspath(__file__)]
     where = ["--host", arguments.host, "--port", str(arguments.port)]
-    sales = ",".join(str(register(arguments.host, arguments.port)) for _ in range(4))
-    os.environ["HOSTILE_SALE"] = str(register(arguments.host, arguments.port))
+    sales = ",".join(str(register(arguments.host, arguments.port, 1000)) for _ in range(4))
+    os.environ["HOSTILE_SALE"] = str(register(arguments.host, arguments.port, 10))
     clients = subprocess.Popen(
         program + ["good"] + where + ["--sales", sales, "--clients", str(arguments.clients), "--rate",
                                       str(arguments.rate)],
@@ -496,24 +503,33 @@ def run(arguments):
           "a core used by the server, and waited for: without, beside it | memory |", flush=True)
     print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
     worst = 0
+
+    def start(kind, source):
+        return subprocess.Popen(
+            program + ["attack"] + where + ["--kind", kind.__name__, "--source", source],
+            preexec_fn=lambda: os.nice(arguments.nice))
+
+    def stop(hostile):
+        if hostile.poll() is not None:
+            raise SystemExit(f"a hostile client has ended with {hostile.returncode}")
+        hostile.send_signal(signal.SIGKILL)
+        hostile.wait()
+        time.sleep(arguments.settle)
+
     time.sleep(2)
     for index, kind in enumerate(kinds):
         normal, beside, grown = [], [], 0
         for round_number in range(arguments.rounds):
+            idler = start(Nothing, "127.0.0.1")
+            time.sleep(arguments.warm)
             normal.append(window())
+            stop(idler)
             before = resident(arguments.pid)
-            hostile = subprocess.Popen(
-                program + ["attack"] + where
-                + ["--kind", kind.__name__, "--source", f"127.0.{index + 1}.{round_number + 2}"],
-                preexec_fn=lambda: os.nice(arguments.nice))
+            hostile = start(kind, f"127.0.{index + 1}.{round_number + 2}")
             time.sleep(arguments.warm)
             beside.append(window())
             grown = max(grown, resident(arguments.pid) - before)
-            if hostile.poll() is not None:
-                raise SystemExit(f"{kind.__name__} has ended with {hostile.returncode}")
-            hostile.send_signal(signal.SIGKILL)
-            hostile.wait()
-            time.sleep(arguments.settle)
+            stop(hostile)
         p50, p99, core, wait = (statistics.median(each[part] for each in normal) for part in range(4))
         p50_beside, p99_beside, core_beside, wait_beside = (
             statistics.median(each[part] for each in beside) for part in range(4))
@@ -535,8 +551,8 @@ def main():
     parser.add_argument("--clients", type=int, default=500)
     parser.add_argument("--rate", type=float, default=250, help="questions a second of all clients together")
     parser.add_argument("--seconds", type=float, default=4, help="of a window")
-    parser.add_argument("--warm", type=float, default=1.5, help="seconds of an attack before its window")
-    parser.add_argument("--settle", type=float, default=1.5, help="seconds after it")
+    parser.add_argument("--warm", type=float, default=1, help="seconds of an attack before its window")
+    parser.add_argument("--settle", type=float, default=1, help="seconds after it")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--most", type=float, default=1.5, help="the ratio that is good enough")
     parser.add_argument(

@@ -37,7 +37,7 @@ public struct AuditedOwners: Sendable {
 /// What the auditor asks Redis about sales. Each call looks at a bounded number of clients, so that nobody waits for it.
 extension Engine {
     /// How many clients one call looks at.
-    public static let auditPage = 250
+    public static let auditPage = 50
     private static let auditorKey = "dibs:auditor"
 
     /// What a sale's numbers say; nil when Redis doesn't know it.

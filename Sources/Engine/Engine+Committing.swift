@@ -3,7 +3,7 @@ import Model
 /// The committer's side of a sale's stream.
 extension Engine {
     /// How many orders go into one call, so that it doesn't keep Redis from everybody else for long.
-    static let settlementsPerCall = 250
+    static let settlementsPerCall = 128
 
     /// Orders of a sale that no committer has read yet, oldest first, without waiting for any. They are this consumer's
     /// from now on, until it settles them or another takes them over.

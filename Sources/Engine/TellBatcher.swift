@@ -8,7 +8,7 @@ final class TellBatcher {
     typealias Item = (client: ClientID, outcome: Outcome)
 
     /// How many outcomes go into one call, so that it doesn't keep Redis from everybody else for long.
-    private static let outcomesPerCall = 256
+    private static let outcomesPerCall = 128
 
     private struct Waiting {
         let items: [Item]

@@ -91,6 +91,13 @@ public enum EventLoop {
     /// Nanoseconds of a clock that never jumps; for measuring durations.
     public static var nanoseconds: UInt64 { uv_hrtime() }
 
+    /// Nanoseconds of a processor that the calling thread has used.
+    public static var workNanoseconds: UInt64 {
+        var used = timespec()
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used)
+        return UInt64(used.tv_sec) * 1_000_000_000 + UInt64(used.tv_nsec)
+    }
+
     /// Milliseconds since 1970 by the machine's clock, which may jump.
     public static var wallMilliseconds: Int64 {
         var now = timespec()

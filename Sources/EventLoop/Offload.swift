@@ -1,4 +1,5 @@
 import CLibuv
+import Foundation
 
 /// An error that libuv reports.
 public struct LoopError: Error, CustomStringConvertible, Equatable {
@@ -30,6 +31,23 @@ extension EventLoop {
             request.pointee.data = Unmanaged.passRetained(job as AnyWork).toOpaque()
             let status = uv_queue_work(EventLoop.handle, request, performWork, finishWork)
             precondition(status == 0, "uv_queue_work: \(status)")
+        }
+        return try result.get()
+    }
+
+    /// Does `work` on a thread of its own that gets only what processor time others leave: for what is long, and not to be
+    /// paid for by everybody else.
+    @LoopActor
+    public static func offloadPolitely<Success: Sendable>(
+        _ work: @escaping @Sendable () throws -> Success
+    ) async throws -> Success {
+        let result: Result<Success, any Error> = await withCheckedContinuation { continuation in
+            Thread {
+                // Linux has a niceness for each thread, contrary to POSIX (setpriority(2)). A thread of a pool could not go
+                // back without privileges.
+                setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 19)
+                continuation.resume(returning: Result { try work() })
+            }.start()
         }
         return try result.get()
     }

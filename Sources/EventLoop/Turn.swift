@@ -16,6 +16,8 @@ public enum Turn {
 
     private static var merging: [@LoopActor () -> Void] = []
     private static var flushing: [@LoopActor () -> Void] = []
+    private static var next: [@LoopActor () -> Void] = []
+    private static var isNextAtOnce = false
     // libuv keeps pointers to these for as long as the process lives.
     private static let prepare = UnsafeMutablePointer<uv_prepare_t>.allocate(capacity: 1)
     private static let check = UnsafeMutablePointer<uv_check_t>.allocate(capacity: 1)
@@ -49,6 +51,12 @@ public enum Turn {
         }
     }
 
+    /// Calls `action` once, at the end of the next turn that polls; with `atOnce`, that turn comes without a sleep.
+    public static func atNextEnd(atOnce: Bool, _ action: @escaping @LoopActor () -> Void) {
+        next.append(action)
+        if atOnce { isNextAtOnce = true }
+    }
+
     /// Hooks the queue of jobs into the loop: after polling, and once more before it sleeps.
     nonisolated static func install() {
         LoopActor.assumeIsolated {
@@ -60,9 +68,22 @@ public enum Turn {
                 }
             }
             uv_check_init(EventLoop.handle, check)
-            uv_check_start(check) { _ in LoopActor.assumeIsolated { Turn.end() } }
+            uv_check_start(check) { _ in
+                LoopActor.assumeIsolated {
+                    Turn.begin()
+                    Turn.end()
+                }
+            }
             uv_idle_init(EventLoop.handle, idle)
         }
+    }
+
+    /// The poll is over: what waited for this turn is put off to its end.
+    private static func begin() {
+        guard !next.isEmpty else { return }
+        flushing.append(contentsOf: next)
+        next.removeAll(keepingCapacity: true)
+        isNextAtOnce = false
     }
 
     private static func end() {
@@ -81,7 +102,7 @@ public enum Turn {
             for action in flush { action() }
         }
         // An active idle handle keeps the poll phase from sleeping while jobs wait.
-        if executor.hasWork {
+        if executor.hasWork || isNextAtOnce {
             uv_idle_start(idle) { _ in }
         } else {
             uv_idle_stop(idle)

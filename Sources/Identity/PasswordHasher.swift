@@ -38,8 +38,7 @@ public final class PasswordHasher {
     private var free: Int
     private var waiting: [CheckedContinuation<Void, Never>] = []
 
-    /// A hasher that lets so many run and so many wait. The thread pool it shares with the reading of files has four
-    /// threads, unless `UV_THREADPOOL_SIZE` says otherwise.
+    /// A hasher that lets so many run and so many wait.
     public init(cost: PasswordCost = .recommended, running: Int = 2, waiting: Int = 64) {
         precondition(running > 0 && waiting >= 0)
         self.cost = cost
@@ -71,7 +70,7 @@ public final class PasswordHasher {
         defer {
             if waiting.isEmpty { free += 1 } else { waiting.removeFirst().resume() }
         }
-        return try await EventLoop.offload(work)
+        return try await EventLoop.offloadPolitely(work)
     }
 }
 

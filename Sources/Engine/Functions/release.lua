@@ -16,8 +16,9 @@ local function release(keys, args)
     local changed, tickets = {}, {}
     for index = 4, #args, 2 do
         local client = args[index + 1]
-        local ticket, _, _, others = find_item(owned[client], args[index])
+        local ticket, _, _, first, last = find_item(owned[client], args[index])
         if ticket then
+            local others = without_item(owned[client], first, last)
             tickets[#tickets + 1] = ticket
             owned[client] = others
             changed[client] = others

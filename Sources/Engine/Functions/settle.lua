@@ -49,13 +49,14 @@ local function settle(keys, args)
     for _, index in ipairs(open) do
         local sequence, client, status = args[index + 1], args[index + 2], args[index + 3]
         local is_older = tonumber(string.match(args[index], '^%d+')) <= base
-        local ticket, _, state, others = find_item(owned[client], sequence)
+        local ticket, _, state, first, last = find_item(owned[client], sequence)
         if status == 'f' and (is_older or replaced[index] or state == 'c') then ticket = nil end
         if ticket then
-            local items = others
+            local items
             if status == 'c' then
-                items = confirm_item(owned[client], sequence)
+                items = confirm_item(owned[client], last)
             else
+                items = without_item(owned[client], first, last)
                 tickets[#tickets + 1] = ticket
             end
             owned[client] = items

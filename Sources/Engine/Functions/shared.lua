@@ -41,28 +41,37 @@ local function count(counts_key, series_key, now, tally)
     end
 end
 
--- The order with this sequence among a client's items (`seq:ticket:slot:state`, separated by spaces).
--- Returns its ticket, slot and state, and the other items ('' when there is none); nil when it isn't there.
-local function find_item(items, sequence)
+-- The first and the last place of the item with this sequence; nil when it isn't there. Without patterns: who may own a
+-- thousand has long items.
+local function item_range(items, sequence)
     if not items then return nil end
-    local ticket, slot, state
-    local others = {}
-    for item in string.gmatch(items, '%S+') do
-        local s, t, l, c = string.match(item, '^(%d+):(%d+):(%d+):(%a)$')
-        if s == sequence then
-            ticket, slot, state = t, l, c
-        else
-            others[#others + 1] = item
-        end
+    local first = 1
+    if string.sub(items, 1, #sequence + 1) ~= sequence .. ':' then
+        first = string.find(items, ' ' .. sequence .. ':', 1, true)
+        if not first then return nil end
+        first = first + 1
     end
-    if not ticket then return nil end
-    return ticket, slot, state, table.concat(others, ' ')
+    return first, (string.find(items, ' ', first, true) or #items + 1) - 1
 end
 
--- The items with the state of one order set to confirmed, in its place.
-local function confirm_item(items, sequence)
-    -- Nothing but an item's beginning is followed by two numbers and a letter.
-    return (string.gsub(items, '%f[%d](' .. sequence .. ':%d+:%d+:)%a', '%1c'))
+-- The order with this sequence among a client's items (`seq:ticket:slot:state`, separated by spaces).
+-- Returns its ticket, slot and state, and its first and last place; nil when it isn't there.
+local function find_item(items, sequence)
+    local first, last = item_range(items, sequence)
+    if not first then return nil end
+    local ticket, slot, state = string.match(items, '^%d+:(%d+):(%d+):(%a)', first)
+    return ticket, slot, state, first, last
+end
+
+-- The items without the one at these places; '' when no other is left.
+local function without_item(items, first, last)
+    if first == 1 then return string.sub(items, last + 2) end
+    return string.sub(items, 1, first - 2) .. string.sub(items, last + 1)
+end
+
+-- The items with the state of the one that ends at this place set to confirmed.
+local function confirm_item(items, last)
+    return string.sub(items, 1, last - 1) .. 'c' .. string.sub(items, last + 1)
 end
 
 -- How many orders a client's items are, the lowest free slot up to the limit, and the newest order's sequence.

@@ -92,7 +92,22 @@ extension HTTPConnection {
         outgoing?.written = written
         // Not to be expected, but for a lack of kernel memory; then the library has to be let look.
         guard lws_partial_buffered(wsi) == 0 else { return awaitLibrary(wsi) }
-        completed()
+        answered()
+    }
+
+    /// Requests of one connection that are read as they come, and so many milliseconds for each one more. Who sends more
+    /// stands in line with its like.
+    private static let readAtOnce: Int64 = 30
+    private static let requestMilliseconds: Int64 = 10
+
+    /// The answer is written: the next request is read now, or when it is this connection's turn.
+    private func answered() {
+        let now = EventLoop.monotonicMilliseconds
+        requestsFullAt = max(now, requestsFullAt) + HTTPConnection.requestMilliseconds
+        guard requestsFullAt - now > HTTPConnection.readAtOnce * HTTPConnection.requestMilliseconds else {
+            return completed()
+        }
+        server.reading.note(self)
     }
 
     /// Lets the library send what it holds back; it tells when that is done.
@@ -117,12 +132,12 @@ extension HTTPConnection {
         let isDone = outgoing.written == outgoing.body.count
         if !isDone { lws_rx_flow_control(wsi, 0) }
         // Not from within the callback: it may close the connection.
-        Turn.atEnd(.flush) { if isDone { self.completed() } else { self.goOn() } }
+        Turn.atEnd(.flush) { if isDone { self.answered() } else { self.goOn() } }
         return 0
     }
 
-    /// The answer is written. Runs outside of the library's callbacks.
-    private func completed() {
+    /// The exchange is over. Runs outside of the library's callbacks.
+    func completed() {
         guard let wsi, phase == .writing, let answer = outgoing else { return }
         (outgoing, writability) = (nil, nil)
         if !answer.closesAfter && !server.isDraining {

@@ -36,6 +36,8 @@ final class HTTPConnection: Peer {
     var phase: Phase
     /// When the phase ends by force, on the loop's clock.
     var deadline: Int64
+    /// Whether the next request's head has begun to come.
+    private var isHeadComing = false
     /// Counts requests, so that an answer that comes late finds that its own is over.
     var exchange = 0
     /// Whether a trusted proxy is at the other end. It may send the requests of several clients over one connection, and
@@ -45,6 +47,8 @@ final class HTTPConnection: Peer {
     var refusals = 0
     /// So many are answered one after the other; then the connection ends, as new ones are limited more narrowly.
     static let mostRefusals = 100
+    /// When as many requests may come at once as ever, on the loop's clock.
+    var requestsFullAt: Int64 = 0
     /// Whether the next request came, in whole or in part, before the last one was answered.
     var isPipelined = false
     /// The request that is being read or answered.
@@ -75,6 +79,7 @@ final class HTTPConnection: Peer {
     /// Enters a phase that ends after `seconds` at the latest.
     func enter(_ phase: Phase, seconds: Int) {
         self.phase = phase
+        isHeadComing = false
         deadline = EventLoop.monotonicMilliseconds + Int64(seconds) * 1000
     }
 
@@ -129,12 +134,15 @@ final class HTTPConnection: Peer {
         }
         self.head?.request.body.reserveCapacity(length)
         enter(.body, seconds: server.configuration.bodyTimeoutSeconds)
+        cancelLibraryTimeout()
         return 0
     }
 
     private func bodyCame(_ bytes: UnsafeRawBufferPointer) -> Int32 {
         guard phase == .body else { return 0 }
         head?.request.body.append(contentsOf: bytes)
+        // The library starts it anew when this returns.
+        Turn.atEnd(.flush) { self.cancelLibraryTimeout() }
         return 0
     }
 
@@ -149,7 +157,7 @@ final class HTTPConnection: Peer {
         guard !Turn.isLate(lws_get_socket_fd(wsi)) else { return -1 }
         phase = .handling
         deadline = .max
-        lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0)
+        cancelLibraryTimeout()
         // The library doesn't read in this state, but would be woken for what is there to read, over and over.
         lws_rx_flow_control(wsi, 0)
         let exchange = exchange
@@ -183,7 +191,7 @@ final class HTTPConnection: Peer {
             response = .error(WireError(.methodNotAllowed, "there is no method \(method) here"))
             response.headers["allow"] = HTTPMethod.allCases.map(\.rawValue).joined(separator: ", ")
         }
-        lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0)
+        cancelLibraryTimeout()
         enter(.lingering, seconds: HTTPConnection.lingerSeconds)
         guard writeWhole(response, keepAlive: false) else { return -1 }
         shutdown(lws_get_socket_fd(wsi), Int32(SHUT_WR))
@@ -211,8 +219,17 @@ final class HTTPConnection: Peer {
         return isToken ? String(decoding: parts[0], as: UTF8.self) : nil
     }
 
+    override func leaveLine() { completed() }
+
     override func sweep(_ now: Int64) {
-        guard now >= deadline else { return }
+        guard now >= deadline else {
+            // Of a head that has begun to come, nobody tells us; but the library has made room for it.
+            if phase == .waiting, !isHeadComing, let wsi, HeaderTable.isAttached(wsi) {
+                isHeadComing = true
+                deadline = min(deadline, now + Int64(server.configuration.headerTimeoutSeconds) * 1000)
+            }
+            return cancelLibraryTimeout()
+        }
         // The next look, should the library need longer.
         deadline = now + 5000
         phase = .closing

@@ -32,6 +32,7 @@ enum Adoption {
             PeerTable.remove(peer)
             return false
         }
+        peer.cancelLibraryTimeout()
         return true
     }
 

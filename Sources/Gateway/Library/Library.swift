@@ -67,7 +67,7 @@ final class Library {
             info.uid = -1
             info.pt_serv_buf_size = UInt32(Library.serviceBufferBytes)
             info.max_http_header_data2 = UInt32(Library.headerBytes)
-            // Deadlines of exchanges are ours (`Peer.sweep`): the library's own are only the last resort.
+            // Deadlines are ours (`Peer.sweep`); the library's own are taken back as soon as we hear of them.
             info.timeout_secs = 30
             info.retry_and_idle_policy = UnsafePointer(policy)
             return lws_create_context(&info)

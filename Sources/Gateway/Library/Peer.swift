@@ -20,6 +20,22 @@ public class Peer {
     /// Looks at deadlines; called about once in ``GatewayConfiguration/sweepMilliseconds``.
     func sweep(_ now: Int64) {}
 
+    /// Stops reading: too much was sent for a person. See ``FairReading``.
+    func standInLine() {}
+
+    /// Reads on.
+    func leaveLine() {}
+
+    /// Whether it stands in line again after each read, without a word.
+    var staysInLine: Bool { false }
+
+    /// Takes the connection off the library's list of timers, which is sorted at O(n) for each that is added
+    /// (lib/core-net/sorted-usec-list.c): 15,000 that say nothing would stop the loop. Deadlines are ours (``sweep(_:)``).
+    final func cancelLibraryTimeout() {
+        guard let wsi else { return }
+        lws_set_timeout(wsi, NO_PENDING_TIMEOUT, 0)
+    }
+
     /// Begins a WebSocket's end with a close frame. Not from within one of its own events, and only when nothing is
     /// buffered: the library would send that, and then hang up without the frame.
     ///

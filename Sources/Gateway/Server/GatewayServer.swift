@@ -20,6 +20,7 @@ public final class GatewayServer {
     private var listener: Listener?
     private let files: StaticFiles?
     let gate: ConnectionGate
+    let reading: FairReading
     private(set) var isDraining = false
     private var originsRefused = 0
     private var originLogAfter: Int64 = .min
@@ -36,6 +37,7 @@ public final class GatewayServer {
         library = try Library.shared(
             headerSeconds: UInt32(max(1, configuration.headerTimeoutSeconds)), tls: configuration.tls)
         gate = ConnectionGate(configuration)
+        reading = FairReading()
         sweeper = Sweeper(period: configuration.sweepMilliseconds)
         files = configuration.webRoot.map { StaticFiles(root: $0) }
         let arrivals = Arrivals()
@@ -43,6 +45,7 @@ public final class GatewayServer {
         self.listener = listener
         port = listener.port
         arrivals.server = self
+        sweeper.beforeStep = { [reading] in reading.lookAtLoop() }
         sweeper.start()
     }
 
@@ -58,6 +61,9 @@ public final class GatewayServer {
 
     /// Open connections, WebSockets and others.
     public var connectionCount: Int { sweeper.count }
+
+    /// Asked before connections that send much are read: whether enough is under way as it is.
+    public func whenBusy(_ isBusy: @escaping @LoopActor () -> Bool) { reading.isBusy = isBusy }
 
     /// Stops accepting, closes WebSockets with 1001, a batch at a time, lets requests in flight finish, and returns when
     /// all are gone, or after `deadline` milliseconds, when the rest is cut off.

@@ -20,9 +20,8 @@ final class Listener {
     private var reserve: Int32
     private let pause = LoopTimer()
 
-    /// Connections accepted in one turn at most, so that a rush doesn't starve those that are connected: these take less
-    /// than a millisecond.
-    private static let acceptsInTurn = 16
+    /// Nanoseconds in which connections are accepted in one turn, so that a rush doesn't starve those that are connected.
+    private static let acceptNanoseconds: UInt64 = 300_000
 
     /// Listens. `accepted` gets each new socket, non-blocking, and owns it.
     init(
@@ -68,7 +67,8 @@ final class Listener {
     }
 
     private func accept() {
-        for _ in 0..<Listener.acceptsInTurn {
+        let end = EventLoop.nanoseconds + Listener.acceptNanoseconds
+        repeat {
             guard watcher != nil else { return }
             var address = sockaddr_storage()
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -85,7 +85,7 @@ final class Listener {
                 }
             }
             accepted(socket, PeerAddress(&address))
-        }
+        } while EventLoop.nanoseconds < end
     }
 
     /// Turns away one that waits, and stops looking for a moment: the socket stays readable meanwhile.

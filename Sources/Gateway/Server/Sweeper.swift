@@ -22,6 +22,9 @@ final class Sweeper {
     /// How many there are.
     private(set) var count = 0
 
+    /// Called before a part of them is looked at.
+    var beforeStep: @LoopActor () -> Void = {}
+
     init(period: Int64) { self.period = period }
 
     func start() {
@@ -64,6 +67,7 @@ final class Sweeper {
     var all: [Peer] { lanes.flatMap { $0 } }
 
     private func step() {
+        beforeStep()
         let now = EventLoop.monotonicMilliseconds
         // A copy: sweeping may close connections, and so move others.
         let lane = lanes[next]

@@ -30,6 +30,13 @@ public final class WebSocketConnection: Peer {
     private(set) var state = State.open
     /// Whether nothing is read for a while.
     private var isPaused = false
+    /// Whether it stands in line to be read, or will as of the end of this turn.
+    private var isInLine = false
+    /// Whether it sends much of what the library doesn't tell.
+    private var isSuspect = false
+    /// What its socket had received when that was looked at last, and what was charged for since, in bytes.
+    private var lookedAt: Int64 = 0
+    private var charged: Int64 = 0
     /// Whether the socket was asked to tell that it is writable, for the sake of what was read already.
     private var isWoken = false
     /// Whether a close frame is still to be sent.
@@ -41,6 +48,8 @@ public final class WebSocketConnection: Peer {
     private var lastHeard = EventLoop.monotonicMilliseconds
     /// When as much may be read at once as ever, in microseconds of the loop's clock; ``GatewayConfiguration/receiveRate``.
     private var budgetFullAt: Int64 = 0
+    /// When as much is read as it comes as ever, on the loop's clock; ``readInSecond``.
+    private var personFullAt: Int64 = 0
     /// When the silence after a ping, or the wait for a close frame's answer, is over; 0 when there is none.
     private var deadline: Int64 = 0
     /// Why it ends, once that is known.
@@ -147,13 +156,45 @@ public final class WebSocketConnection: Peer {
             timer.stop()
             guard let self, self.isPaused else { return }
             self.isPaused = false
-            self.setReceiving(true)
-            // What OpenSSL has decrypted already makes the socket readable no more: the library looks for it when
-            // anything happens on the connection.
-            guard self.server.hasTLS, let wsi = self.wsi else { return }
-            self.isWoken = true
-            lws_callback_on_writable(wsi)
+            if !self.isInLine { self.readOn() }
         }
+    }
+
+    override func standInLine() { setReceiving(false) }
+
+    override func leaveLine() {
+        isInLine = isSuspect
+        if state == .open, !isPaused { readOn() }
+    }
+
+    override var staysInLine: Bool { isSuspect && state == .open }
+
+    /// Compares what the socket has received with what the library told of. Of pings it tells nothing: whoever sends many
+    /// stays in line. To be called when the loop has much to do, as it takes a system call.
+    private func lookForPings(_ wsi: OpaquePointer) {
+        let descriptor = lws_get_socket_fd(wsi)
+        let total = TCPInfo.receivedBytes(descriptor)
+        let silent = Int64(total) - lookedAt - charged
+        // Before the first look there was a handshake.
+        let handshake = lookedAt == 0 ? Library.headerBytes : 0
+        let wasSuspect = isSuspect
+        // The kernel receives no more of it than is read; what it holds back shows that there is more to come.
+        isSuspect =
+            silent > Int64(Self.readAtOnce + handshake) || wasSuspect && TCPInfo.unreadBytes(descriptor) > 0
+        if isSuspect, !wasSuspect, !isInLine {
+            isInLine = true
+            server.reading.note(self)
+        }
+        (lookedAt, charged) = (Int64(total), 0)
+    }
+
+    private func readOn() {
+        setReceiving(true)
+        // What OpenSSL has decrypted already makes the socket readable no more: the library looks for it when anything
+        // happens on the connection.
+        guard server.hasTLS, let wsi else { return }
+        isWoken = true
+        lws_callback_on_writable(wsi)
     }
 
     // MARK: Events of the library
@@ -218,6 +259,11 @@ public final class WebSocketConnection: Peer {
     /// What a piece of a message costs besides its bytes: to hand one over takes as long as to read so many.
     private static let pieceCost = 256
 
+    /// What is read of one connection as it comes, in bytes: a dozen messages at once, and seven a second. That is much for
+    /// a person; who sends more stands in line with its like.
+    private static let readAtOnce = 4096
+    private static let readInSecond = 2048
+
     /// Counts what was read, and pauses when it is more than the rate. A piece of a message costs more than its bytes.
     private func charge(_ count: Int) {
         guard let rate = server.configuration.receiveRate else { return }
@@ -227,6 +273,12 @@ public final class WebSocketConnection: Peer {
         let over = budgetFullAt - now * 1000 - Int64(rate.burst / rate.perSecond * 1_000_000)
         // At least 20 ms, so that there is something to read then that is worth it.
         if over > 0 { pauseReceiving(milliseconds: max(20, over / 1000)) }
+        charged += Int64(count + Self.pieceCost)
+        personFullAt = max(now, personFullAt) + Int64((count + Self.pieceCost) * 1000 / Self.readInSecond)
+        if personFullAt - now > Int64(Self.readAtOnce * 1000 / Self.readInSecond), !isInLine {
+            isInLine = true
+            server.reading.note(self)
+        }
     }
 
     private func writable() -> Int32 {
@@ -304,7 +356,7 @@ public final class WebSocketConnection: Peer {
 
     private func beginClosing(_ reason: CloseReason) {
         // The library has to see how the client answers.
-        if isPaused { setReceiving(true) }
+        if isPaused || isInLine { setReceiving(true) }
         (state, isPaused) = (.closing, false)
         isFrameOwed = reason.origin == .local
         self.reason = Ending(reason)
@@ -339,6 +391,7 @@ public final class WebSocketConnection: Peer {
             return kill(hard: true)
         }
         guard let wsi else { return }
+        if server.reading.isLoopBusy { lookForPings(wsi) }
         if deadline > 0 {
             if now >= deadline { close(.noPong, "no answer to a ping") }
         } else if now - lastHeard >= Int64(server.configuration.pingAfterSeconds) * 1000 {

@@ -44,6 +44,7 @@ final class Frontend: GatewayDelegate {
     func listen() throws -> Int {
         let server = try GatewayServer(configuration, delegate: self, log: services.log)
         self.server = server
+        server.whenBusy { [weak hub] in hub?.isBusy ?? false }
         services.metrics.gauges.append(
             (
                 name: "dibs_connections", help: "Open connections, WebSockets and others.",

@@ -11,7 +11,7 @@ import Persistence
 @LoopActor
 final class SaleComparison {
     /// How many orders are asked of PostgreSQL at once.
-    static let page = 500
+    static let page = 100
     /// How often suspects are looked at again, and after which pauses.
     static let looks = 4
     static let pauseMilliseconds: Int64 = 350

@@ -96,8 +96,12 @@ extension Session {
             return fail(WireError(.rateLimited, "too many holds in flight on this connection"), message.id)
         }
         holdsInFlight += 1
+        hub.awaited += 1
         EventLoop.task {
-            defer { self.holdsInFlight -= 1 }
+            defer {
+                self.holdsInFlight -= 1
+                self.hub.awaited -= 1
+            }
             do {
                 let held = try await self.hub.seatService.hold(
                     seats.map(\.value), named: "seats", for: client, of: performance, pass: message.token)

@@ -360,6 +360,8 @@ final class Session {
         _ client: ClientID, _ sale: SaleID, _ key: IdempotencyKey?, _ pass: String?, _ id: MessageID?,
         _ handle: PendingClaims<MessageID>.Handle
     ) async {
+        hub.awaited += 1
+        defer { hub.awaited -= 1 }
         do {
             let accepted = try await hub.claims.claim(client: client, sale: sale, key: key, pass: pass) {
                 self.claims.granted(handle, .order($0.order))
@@ -407,9 +409,13 @@ final class Session {
             return fail(WireError(.rateLimited, "too many joins in flight on this connection"), message.id)
         }
         roomsAsked += 1
+        hub.awaited += 1
         let handle = claims.begin(.join(room), id: message.id)
         inOrder(room) {
-            defer { self.roomsAsked -= 1 }
+            defer {
+                self.roomsAsked -= 1
+                self.hub.awaited -= 1
+            }
             await self.join(client, room, message.id, handle)
         }
     }

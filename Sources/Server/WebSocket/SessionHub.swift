@@ -85,6 +85,14 @@ final class SessionHub {
     /// Clients with at least one connection here.
     var clientCount: Int { presences.count }
 
+    /// Claims, joins and holds of WebSockets that wait for a decision.
+    var awaited = 0
+    /// With more than so many under way, another one would only wait longer: who sends much is not read.
+    private static let mostAwaited = 32
+
+    /// Whether enough is under way as it is.
+    var isBusy: Bool { awaited > Self.mostAwaited }
+
     /// A WebSocket was opened.
     func opened(_ connection: WebSocketConnection) -> Session {
         let session = Session(connection: connection, hub: self)

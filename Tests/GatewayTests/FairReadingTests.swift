@@ -1,0 +1,135 @@
+import EventLoop
+import Model
+import Testing
+
+@testable import Gateway
+
+/// A connection without a socket, that notes when it stands in line and when it is read.
+private final class Reader: Peer {
+    let number: Int
+    let line: Line
+    var isSuspect = false
+
+    @LoopActor
+    final class Line {
+        var read: [Int] = []
+        var stopped: [Int] = []
+        var isBusy = false
+    }
+
+    init(_ number: Int, _ line: Line) {
+        self.number = number
+        self.line = line
+        super.init()
+    }
+
+    override func standInLine() { line.stopped.append(number) }
+    override func leaveLine() { line.read.append(number) }
+    override var staysInLine: Bool { isSuspect }
+}
+
+@Suite(.timeLimit(.minutes(1)))
+struct FairReadingTests {
+    /// Waits for the end of a turn of the loop.
+    @LoopActor
+    private func turn() async {
+        await withCheckedContinuation { continuation in
+            Turn.atNextEnd(atOnce: true) { continuation.resume() }
+        }
+    }
+
+    @Test func everybodyIsReadInTheOrderOfComing() async throws {
+        try await onLoop {
+            let (reading, line) = (FairReading(), Reader.Line())
+            let readers = (0..<500).map { Reader($0, line) }
+            for reader in readers { reading.note(reader) }
+            #expect(line.stopped.isEmpty && line.read.isEmpty)
+            var turns = 0
+            while line.read.count < 500 {
+                let before = line.read.count
+                await self.turn()
+                turns += 1
+                #expect(line.read.count - before <= 128)
+            }
+            #expect(line.stopped == Array(0..<500))
+            #expect(line.read == Array(0..<500))
+            #expect(turns >= 4)
+        }
+    }
+
+    @Test func nobodyIsReadWhileItIsBusy() async throws {
+        try await onLoop {
+            let (reading, line) = (FairReading(), Reader.Line())
+            line.isBusy = true
+            reading.isBusy = { line.isBusy }
+            for number in 0..<10 { reading.note(Reader(number, line)) }
+            for _ in 0..<20 { await self.turn() }
+            #expect(line.stopped.count == 10 && line.read.isEmpty)
+            line.isBusy = false
+            while line.read.count < 10 { await self.turn() }
+            #expect(line.read == Array(0..<10))
+        }
+    }
+
+    @Test func whoStaysInLineIsReadAgainAndAgainButNotMoreThanOthers() async throws {
+        try await onLoop {
+            let (reading, line) = (FairReading(), Reader.Line())
+            let readers = (0..<3).map { Reader($0, line) }
+            readers[1].isSuspect = true
+            for reader in readers { reading.note(reader) }
+            while line.read.count < 6 { await self.turn() }
+            #expect(line.read.prefix(6) == [0, 1, 2, 1, 1, 1])
+            readers[1].isSuspect = false
+            // As often stopped as read: what it sends is read once in each of its turns.
+            #expect(abs(line.stopped.count { $0 == 1 } - line.read.count { $0 == 1 }) <= 1)
+        }
+    }
+
+    /// Far more than is read as it comes, from many at once: all of it arrives, each connection's in its order.
+    @Test func nothingIsLost() async throws {
+        try await withServer({
+            $0.receiveRate = TokenBucket.Limit(perSecond: 10_000_000, burst: 10_000_000)
+        }) { server in
+            var sockets: [RawSocket] = []
+            for _ in 0..<8 {
+                let socket = try await server.raw()
+                #expect(await socket.upgrade())
+                sockets.append(socket)
+            }
+            for (number, socket) in sockets.enumerated() {
+                socket.send((0..<400).flatMap { RawFrame.text("\(number) \($0)") })
+                socket.send(RawFrame.encode(9, Array("ping".utf8)))
+            }
+            for (number, socket) in sockets.enumerated() {
+                var next = 0
+                var pongs = 0
+                while next < 400 || pongs < 1, let frame = await socket.frame() {
+                    guard frame.opcode == 1 else {
+                        #expect(frame.opcode == 10)
+                        pongs += 1
+                        continue
+                    }
+                    #expect(String(decoding: frame.payload, as: UTF8.self) == "\(number) \(next)")
+                    next += 1
+                }
+                #expect(next == 400 && pongs == 1)
+                socket.close()
+            }
+        }
+    }
+
+    @Test func aLongRowOfRequestsIsAnsweredInOrder() async throws {
+        try await withServer { server in
+            let socket = try await server.raw()
+            let count = 150
+            socket.send(
+                (0..<count).map { "GET /api/echo?n=\($0) HTTP/1.1\r\nHost: x\r\n\r\n" }.joined())
+            for number in 0..<count {
+                let answer = await socket.answer()
+                #expect(answer?.status == 200)
+                #expect(answer?.body.contains("[n=\(number)]") == true)
+            }
+            socket.close()
+        }
+    }
+}
