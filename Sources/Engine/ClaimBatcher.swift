@@ -24,6 +24,17 @@ final class ClaimBatcher {
         return try await claims.ask(claim, of: sale)
     }
 
+    /// As ``decide(_:on:)``, without a task.
+    func decide(
+        _ claim: Claim, on sale: SaleID,
+        _ answer: @escaping @LoopActor @Sendable (Result<ClaimDecision, Outage>) -> Void
+    ) {
+        guard router.isReady(for: Keys.Sale(sale).state) else {
+            return answer(.failure(Outage(.redis, "not connected")))
+        }
+        claims.ask(claim, of: sale, answer)
+    }
+
     private func send(_ batch: ArraySlice<Claims.Waiting>, of sale: SaleID) {
         let keys = Keys.Sale(sale)
         var command = RedisCommand(

@@ -1,3 +1,4 @@
+import EventLoop
 import Model
 
 /// Claims, and the orders that they become.
@@ -8,6 +9,13 @@ extension Engine {
     public func claim(_ claim: Claim, on sale: SaleID) async throws(Outage) -> ClaimDecision {
         try await claims.decide(claim, on: sale)
     }
+
+    /// As ``claim(_:on:)``, for whoever has no task: going on as one costs more than the rest of a refusal. `answer` is
+    /// called once, which may be at once.
+    public func claim(
+        _ claim: Claim, on sale: SaleID,
+        _ answer: @escaping @LoopActor @Sendable (Result<ClaimDecision, Outage>) -> Void
+    ) { claims.decide(claim, on: sale, answer) }
 
     /// The orders of a client in a sale that own a ticket, in the order in which they got it; none when it has none,
     /// or the sale is unknown.

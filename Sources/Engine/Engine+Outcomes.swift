@@ -1,3 +1,4 @@
+import EventLoop
 import Model
 
 /// Clients' outcome logs.
@@ -12,6 +13,11 @@ extension Engine {
     public func tell(_ items: [(client: ClientID, outcome: Outcome)]) async throws(Outage) -> [Int64] {
         try await tells.tell(items)
     }
+
+    /// Appends one outcome, as ``tell(_:)``, for whoever has no task. `answer` gets its offset.
+    public func tell(
+        _ client: ClientID, _ outcome: Outcome, _ answer: @escaping @LoopActor (Result<Int64, Outage>) -> Void
+    ) { tells.tell([(client, outcome)]) { answer($0.map { $0[0] }) } }
 
     /// The outcomes of a client after an offset that its log still keeps, oldest first, and the last offset in the log:
     /// 0 when it has none. Renews the log's life.

@@ -12,8 +12,11 @@ final class TellBatcher {
 
     private struct Waiting {
         let items: [Item]
-        let continuation: CheckedContinuation<Result<[Int64], Outage>, Never>
+        let answer: Answer
     }
+
+    /// Whoever told goes on, with the offsets. Called once.
+    typealias Answer = @LoopActor (Result<[Int64], Outage>) -> Void
 
     private let router: CommandRouter
     private let configuration: EngineConfiguration
@@ -30,16 +33,21 @@ final class TellBatcher {
     func tell(_ items: [Item]) async throws(Outage) -> [Int64] {
         guard !items.isEmpty else { return [] }
         let result = await withCheckedContinuation { continuation in
-            if waiting.isEmpty { Turn.atEnd(.merge) { self.send() } }
-            waiting.append(Waiting(items: items, continuation: continuation))
+            tell(items) { continuation.resume(returning: $0) }
         }
         return try result.get()
+    }
+
+    /// As ``tell(_:)``, without a task; of one outcome at least.
+    func tell(_ items: [Item], _ answer: @escaping Answer) {
+        if waiting.isEmpty { Turn.atEnd(.merge) { self.send() } }
+        waiting.append(Waiting(items: items, answer: answer))
     }
 
     private func send() {
         let due = waiting
         waiting.removeAll(keepingCapacity: true)
-        let round = Round(due.map { ($0.items.count, $0.continuation) })
+        let round = Round(due.map { ($0.items.count, $0.answer) })
         let items = due.flatMap(\.items)
         if router.takesSeveralSlots {
             for batch in Array(items.indices).chunks(of: TellBatcher.outcomesPerCall) {
@@ -91,7 +99,7 @@ final class TellBatcher {
             let count: Int
             var missing: Int
             var outage: Outage?
-            let continuation: CheckedContinuation<Result<[Int64], Outage>, Never>
+            let answer: Answer
         }
 
         private var offsets: [Int64]
@@ -99,11 +107,11 @@ final class TellBatcher {
         /// Of each item, whose it is.
         private var owners: [Int] = []
 
-        init(_ waiting: [(count: Int, continuation: CheckedContinuation<Result<[Int64], Outage>, Never>)]) {
-            for (count, continuation) in waiting {
+        init(_ waiting: [(count: Int, answer: Answer)]) {
+            for (count, answer) in waiting {
                 owners += Array(repeating: callers.count, count: count)
                 callers.append(
-                    Caller(first: owners.count - count, count: count, missing: count, continuation: continuation))
+                    Caller(first: owners.count - count, count: count, missing: count, answer: answer))
             }
             offsets = Array(repeating: 0, count: owners.count)
         }
@@ -128,10 +136,9 @@ final class TellBatcher {
             let caller = callers[owner]
             guard caller.missing == 0 else { return }
             if let outage = caller.outage {
-                caller.continuation.resume(returning: .failure(outage))
+                caller.answer(.failure(outage))
             } else {
-                caller.continuation.resume(
-                    returning: .success(Array(offsets[caller.first..<caller.first + caller.count])))
+                caller.answer(.success(Array(offsets[caller.first..<caller.first + caller.count])))
             }
         }
     }

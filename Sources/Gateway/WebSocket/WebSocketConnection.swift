@@ -391,7 +391,7 @@ public final class WebSocketConnection: Peer {
             return kill(hard: true)
         }
         guard let wsi else { return }
-        if server.reading.isLoopBusy { lookForPings(wsi) }
+        if server.reading.isLoopBusy, server.configuration.receiveRate != nil { lookForPings(wsi) }
         if deadline > 0 {
             if now >= deadline { close(.noPong, "no answer to a ping") }
         } else if now - lastHeard >= Int64(server.configuration.pingAfterSeconds) * 1000 {

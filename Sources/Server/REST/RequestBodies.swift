@@ -25,6 +25,8 @@ struct WholeNumber: Decodable, Sendable {
 struct FlexibleID: Decodable, Sendable {
     let text: String
 
+    init(text: String) { self.text = text }
+
     init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         if let text = try? container.decode(String.self) {
@@ -128,6 +130,8 @@ struct RegisterConcertBody: Decodable, Sendable {
 /// for throws, which costs more than the rest of a frame: so the usual is tried first.
 struct NumericID: Decodable, Sendable {
     let text: String
+
+    init(text: String) { self.text = text }
 
     init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()

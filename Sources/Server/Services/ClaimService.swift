@@ -48,9 +48,54 @@ final class ClaimService {
         }
         guard let room = known.room else {
             return try await claim(
-                Claim(client: client, key: key, roll: Int64.random(in: 0..<100)), sale, onAccepted: onAccepted)
+                Claim(client: client, key: key, roll: Roll.next()), sale, onAccepted: onAccepted)
         }
         return try await claim(client, sale, key, pass, room, onAccepted)
+    }
+
+    /// Decides one claim of a sale without a room, when that is known here, without a task: for a refusal, which is what
+    /// most of a rush is, a task would cost more than all the rest.
+    /// - Parameter done: called once, in the turn of the answer, unless this returns false.
+    /// - Returns: whether it is that simple; else nothing was done.
+    func claimAtOnce(
+        client: ClientID, sale: SaleID, key: IdempotencyKey?,
+        onAccepted: @escaping @LoopActor @Sendable (Acceptance) -> Void,
+        _ done: @escaping @LoopActor @Sendable (Result<Accepted, WireError>) -> Void
+    ) -> Bool {
+        guard let known = rooms.directory.knownRoom(of: sale), known.room == nil, verification.isDone else {
+            return false
+        }
+        let claim = Claim(client: client, key: key, roll: Roll.next())
+        engine.claim(claim, on: sale) { result in
+            switch result {
+            case .success(.refused(let refusal, let order)):
+                self.metrics.claims[refusal.rawValue, default: 0] += 1
+                done(.failure(WireError(refusal, order: order)))
+            case .success(.accepted(let acceptance)):
+                self.accepted(acceptance, claim, onAccepted)
+                self.engine.tell(client, self.outcome(acceptance)) { offset in
+                    done(.success(Accepted(acceptance: acceptance, isRepeated: false, offset: try? offset.get())))
+                }
+            case .success(let decision):
+                EventLoop.task {
+                    do throws(WireError) {
+                        done(.success(try await self.conclude(decision, claim, sale, onAccepted: onAccepted)))
+                    } catch {
+                        done(.failure(error))
+                    }
+                }
+            case .failure:
+                self.metrics.claims["unavailable", default: 0] += 1
+                done(.failure(.unavailable))
+            }
+        }
+        return true
+    }
+
+    private func accepted(_ acceptance: Acceptance, _ claim: Claim, _ onAccepted: ((Acceptance) -> Void)?) {
+        metrics.claims["accepted", default: 0] += 1
+        unconfirmed.note(acceptance, of: claim)
+        onAccepted?(acceptance)
     }
 
     /// Decides a claim of a sale with a room.
@@ -66,7 +111,7 @@ final class ClaimService {
                 throw WireError(asWire: error)
             }
         }
-        let claim = Claim(client: client, key: key, roll: Int64.random(in: 0..<100), mayClaim: check.isValid)
+        let claim = Claim(client: client, key: key, roll: Roll.next(), mayClaim: check.isValid)
         do throws(WireError) {
             let accepted = try await self.claim(claim, sale, onAccepted: onAccepted)
             if let pass, check.isValid {
@@ -89,9 +134,15 @@ final class ClaimService {
     private func claim(
         _ claim: Claim, _ sale: SaleID, onAccepted: ((Acceptance) -> Void)?
     ) async throws(WireError) -> Accepted {
+        try await conclude(try await decide(claim, sale), claim, sale, onAccepted: onAccepted)
+    }
+
+    private func conclude(
+        _ decision: ClaimDecision, _ claim: Claim, _ sale: SaleID, onAccepted: ((Acceptance) -> Void)?
+    ) async throws(WireError) -> Accepted {
         let client = claim.client
-        var decision = try await decide(claim, sale)
-        if decision == .unknownSale {
+        var decision = decision
+        if case .unknownSale = decision {
             do {
                 try await directory.restore(sale)
             } catch {
@@ -101,9 +152,7 @@ final class ClaimService {
         }
         switch decision {
         case .accepted(let acceptance):
-            metrics.claims["accepted", default: 0] += 1
-            unconfirmed.note(acceptance, of: claim)
-            onAccepted?(acceptance)
+            accepted(acceptance, claim, onAccepted)
             return Accepted(acceptance: acceptance, isRepeated: false, offset: await tell(client, acceptance))
         case .repeated(let acceptance):
             metrics.claims["repeated", default: 0] += 1
@@ -150,6 +199,26 @@ final class ClaimService {
 
     private func outcome(_ acceptance: Acceptance) -> Outcome {
         .accepted(order: acceptance.order, ticket: acceptance.ticket, remaining: acceptance.remaining)
+    }
+}
+
+/// Lots for claims, from 0 to 99.
+@LoopActor
+private enum Roll {
+    private static var generator = SystemRandomNumberGenerator()
+    private static var bits: UInt64 = 0
+    private static var left = 0
+
+    /// The next one. Of each number from the system, which is a system call, eight are made.
+    static func next() -> Int64 {
+        while true {
+            if left == 0 { (bits, left) = (generator.next(), 8) }
+            let byte = Int64(bits & 0xFF)
+            bits >>= 8
+            left -= 1
+            // Those above would make the low ones likelier.
+            if byte < 200 { return byte % 100 }
+        }
     }
 }
 

@@ -230,6 +230,9 @@ final class RoomDirectory {
         for handler in onRefreshed { handler() }
     }
 
+    /// A sale's room, where it has been asked for before.
+    func knownRoom(of sale: SaleID) -> SaleRoom? { saleRooms[sale] }
+
     /// A sale's room.
     /// - Throws: `not_found` when there is no such sale; ``Outage``.
     func room(of sale: SaleID) async throws -> SaleRoom {

@@ -60,6 +60,7 @@ struct ClientMessage: Decodable, Sendable {
     /// Decodes a frame.
     /// - Throws: `bad_request`, naming the field; and the message's id if it can be made out.
     static func decode(_ bytes: [UInt8]) throws(MalformedMessage) -> ClientMessage {
+        if let message = MessageScanner.read(bytes) { return message }
         do {
             return try ClientMessage.decode(from: bytes)
         } catch {

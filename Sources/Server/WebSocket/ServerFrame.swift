@@ -68,13 +68,25 @@ enum ServerFrame {
         }
     }
 
+    static func refused(_ error: WireError, sale: SaleID, id: MessageID?) -> [UInt8] {
+        frame("result", id: id) { json in
+            json.member("sale", sale.rawValue)
+            refusal(error, &json)
+        }
+    }
+
+    private static func refusal(_ error: WireError, _ json: inout JSONWriter) {
+        json.member("outcome", error.code.rawValue)
+        if let order = error.order { json.member("order", order.description) }
+        if error.code == .soldOut { json.member("remaining", 0 as Int64) }
+    }
+
+    /// For what may not be the id of a sale at all.
     static func refused(_ error: WireError, sale: String, id: MessageID?) -> [UInt8] {
         frame("result", id: id) { json in
             json.key("sale")
             if let number = SaleID(parsing: sale) { json.number(number.rawValue) } else { json.string(sale) }
-            json.member("outcome", error.code.rawValue)
-            if let order = error.order { json.member("order", order.description) }
-            if error.code == .soldOut { json.member("remaining", 0 as Int64) }
+            refusal(error, &json)
         }
     }
 
@@ -131,7 +143,7 @@ enum ServerFrame {
         var json = JSONWriter(capacity: 160)
         json.object { json in
             json.key("type")
-            json.string(type.description)
+            json.string(type)
             json.member(id: id)
             body(&json)
         }

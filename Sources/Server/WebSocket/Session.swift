@@ -353,19 +353,38 @@ final class Session {
             return fail(WireError(.badRequest, "token: a pass has 36 characters"), message.id)
         }
         let handle = claims.begin(.claim(sale), id: message.id)
-        EventLoop.task { await self.decide(client, sale, key, message.token, message.id, handle) }
+        let id = message.id
+        hub.awaited += 1
+        let isUnderWay =
+            message.token == nil
+            && hub.claims.claimAtOnce(
+                client: client, sale: sale, key: key, onAccepted: { self.claims.granted(handle, .order($0.order)) }
+            ) { self.decided($0, sale, id, handle) }
+        guard !isUnderWay else { return }
+        EventLoop.task { await self.decide(client, sale, key, message.token, id, handle) }
     }
 
     private func decide(
         _ client: ClientID, _ sale: SaleID, _ key: IdempotencyKey?, _ pass: String?, _ id: MessageID?,
         _ handle: PendingClaims<MessageID>.Handle
     ) async {
-        hub.awaited += 1
-        defer { hub.awaited -= 1 }
         do {
             let accepted = try await hub.claims.claim(client: client, sale: sale, key: key, pass: pass) {
                 self.claims.granted(handle, .order($0.order))
             }
+            decided(.success(accepted), sale, id, handle)
+        } catch {
+            decided(.failure(error), sale, id, handle)
+        }
+    }
+
+    private func decided(
+        _ result: Result<ClaimService.Accepted, WireError>, _ sale: SaleID, _ id: MessageID?,
+        _ handle: PendingClaims<MessageID>.Handle
+    ) {
+        hub.awaited -= 1
+        switch result {
+        case .success(let accepted):
             guard state == .connected else { return }
             let outcome = Outcome.accepted(
                 order: accepted.acceptance.order, ticket: accepted.acceptance.ticket,
@@ -373,12 +392,12 @@ final class Session {
             // A new one that was told before is not: its offset is of other data, which were lost a moment ago.
             let offset = accepted.offset.flatMap { accepted.isRepeated || $0 > lastTold ? $0 : nil }
             answer(handle, outcome, at: offset, id)
-        } catch {
+        case .failure(let error):
             _ = claims.end(handle)
             guard state == .connected else { return }
             switch error.code {
             case .unavailable, .rateLimited, .badRequest: fail(error, id)
-            default: reply(ServerFrame.refused(error, sale: sale.description, id: id))
+            default: reply(ServerFrame.refused(error, sale: sale, id: id))
             }
         }
         sendReadyOutcomes()

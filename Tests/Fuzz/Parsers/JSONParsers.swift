@@ -10,6 +10,11 @@ enum JSONParsers {
 
     static func message(_ bytes: [UInt8]) -> String? {
         do {
+            // What the quick reader takes, the general one has to take for the same.
+            if let quick = MessageScanner.read(bytes) {
+                guard let general = try? ClientMessage.decode(from: bytes) else { return "only the scanner reads it" }
+                if String(describing: quick) != String(describing: general) { return "\(quick) is \(general)" }
+            }
             let message = try ClientMessage.decode(bytes)
             guard JSONSyntax.isValid(bytes) else { return "took what is no JSON" }
             return wrong(with: message.id)
