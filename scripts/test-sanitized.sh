@@ -11,14 +11,15 @@
 # (scripts/swift-test.sh), but fewer at a time. Bounds of a run: DIBS_SANITIZED_SECONDS (900). DIBS_SANITIZED_FILTER
 # chooses other tests. On two cores a build takes 5 to 6 minutes for each of the two, the libraries' tests 2 to 3 and the
 # server's about 10; on a machine that is used otherwise as well, far more. 700 MB of disk for each build.
-# All at the lowest priority: whoever works on the same machine is not held up.
+# All of it only takes what others leave of the processors: where they leave little, tests fail for the time they take.
 set -eu
 
 cd "$(dirname -- "$0")/.."
 root=$(pwd -P)
 [ $# -gt 0 ] || set -- address thread leak
 seconds=${DIBS_SANITIZED_SECONDS:-900}
-renice -n 19 -p $$ >/dev/null
+# SwiftPM gives compilers and tests the usual niceness, whatever its own is; the policy they inherit.
+chrt --idle --pid 0 $$
 libraries='ModelTests|EventLoopTests|EngineTests|PersistenceTests|GatewayTests|IdentityTests|FuzzTests'
 suites='SessionTests|HostileTests|ClaimRouteTests|SaleRouteTests|Room[A-Za-z]*Tests|Seat[A-Za-z]*Tests|OddWatchTests|WholeWayTests'
 # The first compares the server's memory with what it was: a sanitizer keeps what was freed for a while. The second reads
@@ -33,8 +34,22 @@ chmod 711 "$work"
 mkdir -m 1777 "$work/tmp"
 server=
 running=
+# The tests' process is in a group of its own, so it outlives a `swift test` that is ended. Its servers end with it.
+leftovers() {
+    for program in /proc/[0-9]*/exe; do
+        case $(readlink "$program" 2>/dev/null || true) in
+        "$root"/.build/*/dibsPackageTests.xctest) ;;
+        *) continue ;;
+        esac
+        process=${program#/proc/}
+        process=${process%/exe}
+        ! tr '\0' '\n' 2>/dev/null <"/proc/$process/environ" | grep -qxF "TMPDIR=$work/tmp" ||
+            kill -KILL "$process" 2>/dev/null || true
+    done
+}
 cleanup() {
     [ -z "$running" ] || kill -TERM "$running" 2>/dev/null || true
+    leftovers
     [ -z "$server" ] || kill -TERM "$server" 2>/dev/null || true
     [ ! -d "$work/services" ] || scripts/services.sh remove "$work/services" || true
     rm -rf "$work"
@@ -117,6 +132,7 @@ part() { # address or thread, name, how many tests at a time, which
     running=$!
     wait "$running" || status=$?
     running=
+    leftovers
     tail -n 60 "$work/$1.log" | cut -c 1-500
     echo "── $1: tests, $2: status $status, $(($(date +%s) - began)) s"
     [ "$status" -eq 0 ] || failed="$failed $1-$2"
