@@ -4,7 +4,8 @@
 # failed, and what was run twice is named, so that a test that often needs it is seen.
 #
 # Each of the two runs may take DIBS_SWIFT_TEST_SECONDS (330). When one hangs, or crashes, it is said which tests had
-# not ended, and the other run leaves out what had passed.
+# not ended, and the other run leaves out what had passed. DIBS_SWIFT_TEST_FILTER is a pattern of tests, by default all;
+# arguments are for `swift test`.
 set -eu
 
 cd "$(dirname -- "$0")/.."
@@ -47,16 +48,17 @@ listed() { # unpassed or unended
         } END { for (name in open) if (open[name] > 0) print name }' | sort | paste -sd '|' -
 }
 
-run "${SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH:-8}" && exit 0
+width=${SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH:-8}
+run "$width" ${DIBS_SWIFT_TEST_FILTER:+--filter "$DIBS_SWIFT_TEST_FILTER"} "$@" && exit 0
 again=$(listed unpassed)
 if [ -n "$again" ]; then
     echo "── run once more: $again"
     # When one hung, there may be many, and most of them only waited for their turn.
     width=2
     [ "$status" -ne 124 ] || width=4
-    run "$width" --filter "[./]($again)\\("
+    run "$width" --filter "[./]($again)\\(" "$@"
 else
     # It ended before any test had begun, or all had passed and something else was wrong.
     echo "── nobody knows what failed; all run once more"
-    run 4
+    run 4 ${DIBS_SWIFT_TEST_FILTER:+--filter "$DIBS_SWIFT_TEST_FILTER"} "$@"
 fi

@@ -28,7 +28,7 @@ public final class Program {
         // The kernel ends it when the thread that started it ends, which is the loop's: with the test process.
         process = try ChildProcess(
             path: "/usr/bin/setpriv", arguments: ["--pdeathsig", "KILL", path] + arguments,
-            environment: environment.merging(["PATH": "/usr/bin:/bin"]) { given, _ in given },
+            environment: environment.merging(Self.ownVariables) { given, _ in given },
             streams: [0, ends[0].write, ends[1].write]
         ) { [weak self] exit in
             self?.exit = exit
@@ -51,6 +51,16 @@ public final class Program {
     }
 
     isolated deinit { process?.signal(SIGKILL) }
+
+    /// What each gets besides what its test gives it: a path, and where a sanitizer's findings go (`make test-sanitized`),
+    /// as a test may not look at how a program ended.
+    private static let ownVariables: [String: String] = {
+        var variables = ["PATH": "/usr/bin:/bin"]
+        for name in ["ASAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS"] {
+            if let options = getenv(name) { variables[name] = String(cString: options) }
+        }
+        return variables
+    }()
 
     /// The process's id.
     public private(set) var processID: Int32 = 0
