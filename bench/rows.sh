@@ -1,5 +1,5 @@
-# To be sourced by scripts/bench.sh: one function for each thing that is measured. Each measures once, ours and the yardstick
-# one right after the other, and records both.
+# To be sourced by scripts/bench.sh: the rows without a goal, one function for each. Each measures once, ours and the yardstick
+# one right after the other, and records both. The load generator here is `rush`, which checks what it is told.
 # shellcheck shell=sh disable=SC2154 # quick, work, … come from bench.sh
 
 # --- Claims over WebSocket, beside the same function called by redis-benchmark ----------------------------------------
@@ -51,38 +51,6 @@ measure_claims() {
     rush --buyers 1000 --claims "${count:-50}" --sale "$sales"
     claim_rows accepted
     stop_server
-}
-
-# --- The same load on an echo server in C: what libwebsockets and the load generator can do at all ---------------------
-
-start_echo() {
-    echo_port=$(free_port)
-    # With the receive buffer that Dibs' connections have (`Library.receiveBytes`).
-    bench/build/echo_lws --port "$echo_port" --seconds 120 --receive 512 >"$work/echo.log" &
-    yardstick=$!
-    until grep -q listening "$work/echo.log"; do
-        kill -0 "$yardstick" 2>/dev/null || fail "echo_lws does not start"
-        sleep 0.05
-    done
-}
-stop_echo() {
-    kill -TERM "$yardstick"
-    wait "$yardstick" 2>/dev/null || true
-    yardstick=
-}
-
-measure_echo() {
-    rounds=${quick:+60}
-    start_server
-    sold_out=$(new_sale 1)
-    admin POST "/api/sales/$sold_out/claims" '{"userId":"first"}' >/dev/null
-    rush --buyers 1000 --claims "${rounds:-150}" --sale "$sold_out"
-    ours=$(figure decidedPerSecond "$work/rush.json")
-    stop_server
-    start_echo
-    server_url=http://127.0.0.1:$echo_port rush --echo --buyers 1000 --claims "${rounds:-150}"
-    record claims_echo "$ours" "$(figure decidedPerSecond "$work/rush.json")"
-    stop_echo
 }
 
 # --- Telling 10,000 watchers ------------------------------------------------------------------------------------------
@@ -185,54 +153,6 @@ measure_changes() {
     stop_server
 }
 
-# --- Orders from the stream to PostgreSQL, beside COPY ----------------------------------------------------------------
-
-measure_commit() {
-    count=${quick:+20000}
-    count=${count:-50000}
-    # Without a committer, accepted orders wait in the stream.
-    start_server gateway,scheduler
-    sale=$(new_sale "$count")
-    state="dibs:{sale:$sale}"
-    redis-benchmark -s "$redis_socket" -n $((count * 21 / 20)) -P 16 -r 1000000000 -q \
-        FCALL dibs_claim 7 "$state" "$state:clients" "$state:keys" "$state:returned" "$state:orders" "$state:counts" \
-        "$state:series" '' "$state:events" 99 1 c__rand_int__ 'c__rand_int__ k' >"$work/fill.log"
-    [ "$(redis XLEN "$state:orders")" = "$count" ] || fail "not $count orders were accepted"
-
-    # It serves nobody, so there is no port to ask whether it is ready.
-    DIBS_ROLES=committer .build/release/dibs serve >>"$work/committer.log" 2>&1 </dev/null &
-    committer=$!
-    tries=1200
-    until [ "$(redis XLEN "$state:orders")" = 0 ]; do
-        tries=$((tries - 1))
-        [ "$tries" -gt 0 ] || fail "the orders are not committed"
-        sleep 0.1
-    done
-    kill -TERM "$committer"
-    wait "$committer" || fail "the committer ended with status $?"
-    committer=
-    # confirmed_at is the same for a batch: the first one's is where the clock starts, so its orders don't count.
-    ours=$(sql "select (count(*) - count(*) filter (where confirmed_at = first)) / extract(epoch from max(last) - max(first))
-        from orders, (select min(confirmed_at) as first, max(confirmed_at) as last from orders where sale_id = $sale) as ends
-        where sale_id = $sale")
-    drift=$(admin GET /api/audit | sed -n 's/.*"drift": *\([0-9]*\),"sales".*/\1/p')
-    [ "$drift" = 0 ] || fail "the audit says that Redis and PostgreSQL drift by $drift"
-
-    copy=$(new_sale "$count")
-    columns=$(sql "select string_agg(column_name, ', ' order by ordinal_position) from information_schema.columns
-        where table_schema = 'public' and table_name = 'orders'")
-    sql "copy (select $columns from orders where sale_id = $sale order by sequence) to stdout" |
-        sed "s/^$sale	/$copy	/" >"$work/orders.copy"
-    before=$(now)
-    sql "copy orders ($columns) from stdin" <"$work/orders.copy"
-    after=$(now)
-    [ "$(sql "select count(*) from orders where sale_id = $copy")" = "$count" ] || fail "COPY lost orders"
-    record commit "$ours" "$(calculate "$count / ($after - $before)")"
-    sql "delete from orders where sale_id = $copy"
-    rm "$work/orders.copy"
-    stop_server
-}
-
 # --- Lines of 5,000 and of 5,000,000 ----------------------------------------------------------------------------------
 
 # Calls a function of rooms on the room `line`, and prints how many microseconds Redis took for each call.
@@ -288,7 +208,7 @@ measure_line_of() { # how many; sets joining, ranking, ticking, reading, remembe
         "$server_url/api/users/u[000000000200-$(printf %012d "$1"):$step]/token?room=line" | sed '/{/d;/^$/d' >"$work/ranks.txt"
     ranking=$(sort -n "$work/ranks.txt" | awk '{ all[NR] = $1 } END { print 1e6 * all[int((NR + 1) / 2)] }')
     # The first who joins here makes this gateway read the line.
-    .build/release/rush --instances "$server_url" --room line --no-claim --buyers 1 --timeout 2 --json "$work/rush.json" \
+    "$rush" --instances "$server_url" --room line --no-claim --buyers 1 --timeout 2 --json "$work/rush.json" \
         >/dev/null 2>&1 || true
     mapping=$(sed -n 's/.*"event":"room_read".*"microseconds":\([0-9]*\).*/\1/p' "$work/server.log" | tail -n 1)
     reading=$(redis --raw GETRANGE 'dibs:{room:line}:gone' 0 -1 | wc -c)
@@ -321,7 +241,7 @@ counter() { curl -fsS -m 10 "$server_url/metrics" | sed -n "s/^$1 //p"; }
 # pushes and push_us (what the server did meanwhile), and commands and sent (what one move costs Redis).
 move_line() { # waiters, room
     start_server
-    .build/release/rush --instances "$server_url" --room "$2" --no-claim --buyers "$1" --max-active 1 --pass-seconds 20 \
+    "$rush" --instances "$server_url" --room "$2" --no-claim --buyers "$1" --max-active 1 --pass-seconds 20 \
         --timeout 90 --json "$work/rush.json" >/dev/null 2>>"$work/rush.log" &
     holder=$!
     tries=600
@@ -373,44 +293,4 @@ measure_estimates() {
     record estimates_percent_p90 "$(inner estimateErrorPercent p90 "$work/rush.json")"
     record estimates_seconds "$(inner estimateErrorSeconds p50 "$work/rush.json")"
     stop_server
-}
-
-# --- Idle connections: what they cost, and how fast they are made -------------------------------------------------------
-
-# Opens 10,000 connections, and sets rate, grown (bytes of the server) and redis_grown.
-idle() { # process, rush's options…
-    process=$1
-    shift
-    before=$(resident_bytes "$process")
-    redis_before=$(redis INFO memory | sed -n 's/^used_memory:\([0-9]*\).*/\1/p')
-    mkfifo "$work/hold"
-    .build/release/rush --instances "$server_url" --buyers 10000 --connect-only --json "$work/idle.json" "$@" \
-        <"$work/hold" >/dev/null 2>>"$work/rush.log" &
-    holder=$!
-    exec 7>"$work/hold"
-    until [ -s "$work/idle.json" ]; do
-        kill -0 "$holder" 2>/dev/null || fail "10,000 connections cannot be opened: $(tail -n 1 "$work/rush.log")"
-        sleep 0.1
-    done
-    sleep 1
-    grown=$(($(resident_bytes "$process") - before))
-    redis_grown=$(($(redis INFO memory | sed -n 's/^used_memory:\([0-9]*\).*/\1/p') - redis_before))
-    exec 7>&-
-    wait "$holder" || fail "connections were lost"
-    rate=$(figure connectedPerSecond "$work/idle.json")
-    rm "$work/hold" "$work/idle.json"
-}
-
-measure_connections() {
-    start_server
-    idle "$server"
-    ours_rate=$rate ours_grown=$grown ours_redis=$redis_grown
-    stop_server
-    start_echo
-    server_url=http://127.0.0.1:$echo_port
-    idle "$yardstick" --echo
-    stop_echo
-    record memory "$(calculate "$ours_grown / 10000")" "$(calculate "$grown / 10000")"
-    record memory_redis "$(calculate "$ours_redis / 10000")"
-    record connect "$ours_rate" "$rate"
 }
