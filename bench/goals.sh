@@ -137,7 +137,8 @@ measure_goal_claims() {
 
     # The same without a committer on these cores, as where it runs elsewhere.
     start_server gateway,scheduler
-    in_flight "$port" --tokens "$work/tokens" --rounds "$count" --sales "$(new_sales "$count" 1000)"
+    sales=$(new_sales "$count" 1000)
+    in_flight "$port" --tokens "$work/tokens" --rounds "$count" --sales "$sales"
     decided=$(figure perSecond "$work/flight.json")
     stop_server
 
@@ -149,16 +150,16 @@ measure_goal_claims() {
     record goal_accepted_p99 "$accepted_p99" "$(figure p99 "$work/flight.json")"
     record goal_sold_out "$refused" "$echo" "$refused_us" "$echo_us"
     record decided_only "$decided" "$echo"
-    # What was left in the stream must not be anybody else's work.
-    settle_orders
+    # What was left in the streams must not be anybody else's work.
+    settle_orders "$sales"
 }
 
-# Runs a committer until all streams are empty.
-settle_orders() {
+# Runs a committer until the streams of these sales are empty.
+settle_orders() { # sales
     DIBS_ROLES=committer "$dibs" serve >>"$work/committer.log" 2>&1 </dev/null &
     committer=$!
     tries=600
-    until [ "$(unsettled)" = 0 ]; do
+    until [ "$(unsettled "$1")" = 0 ]; do
         tries=$((tries - 1))
         [ "$tries" -gt 0 ] || fail "the orders are not committed"
         sleep 0.1
@@ -167,10 +168,10 @@ settle_orders() {
     wait "$committer" || fail "the committer ended with status $?"
     committer=
 }
-unsettled() {
+unsettled() { # sales
     redis --raw EVAL "local sum = 0
-        for _, key in ipairs(redis.call('KEYS', 'dibs:{sale:*}:orders')) do sum = sum + redis.call('XLEN', key) end
-        return sum" 0
+        for sale in string.gmatch(ARGV[1], '%d+') do sum = sum + redis.call('XLEN', 'dibs:{sale:' .. sale .. '}:orders') end
+        return sum" 0 "$1"
 }
 
 # --- The function alone -----------------------------------------------------------------------------------------------
@@ -227,11 +228,12 @@ commit_row() { # row, price
     bench/build/fcall --socket "$redis_socket" --sale "$sale" --claims "$count" --prefix "c$letter" >"$work/fill.log" ||
         fail "the stream is not filled"
     # It serves nobody, so there is no port to ask whether it is ready.
-    settle_orders
+    settle_orders "$sale"
     # confirmed_at is the same for a batch: the first one's is where the clock starts, so its orders don't count.
-    ours=$(sql "select (count(*) - count(*) filter (where confirmed_at = first)) / extract(epoch from max(last) - max(first))
-        from orders, (select min(confirmed_at) as first, max(confirmed_at) as last from orders where sale_id = $sale) as ends
-        where sale_id = $sale and status = 'confirmed'")
+    ours=$(sql "with batches as materialized (
+            select confirmed_at, count(*) as orders from orders where sale_id = $sale and status = 'confirmed' group by 1),
+        ends as materialized (select min(confirmed_at) as first, max(confirmed_at) as last from batches)
+        select sum(orders) filter (where confirmed_at > first) / extract(epoch from max(last) - max(first)) from batches, ends")
     [ "$(sql "select count(*) from orders where sale_id = $sale and status = 'confirmed'")" = "$count" ] ||
         fail "not all orders were confirmed"
     drift=$(admin GET /api/audit | sed -n 's/.*"drift": *\([0-9]*\),"sales".*/\1/p')
@@ -283,7 +285,7 @@ start_python() { # worker processes
     redis -n 2 FLUSHDB >/dev/null
     REDIS_URL="unix://$redis_socket?db=2" DATABASE_URL="postgresql://dibs@/fastapi?host=$postgres_sockets" \
         "$environment/bin/uvicorn" app:app --app-dir bench/fastapi --host 127.0.0.1 --port "$python_port" --workers "$1" \
-        --loop uvloop --http httptools --ws websockets-sansio --no-access-log --log-level warning \
+        --loop uvloop --http httptools --ws websockets-sansio --timeout-graceful-shutdown 2 --no-access-log --log-level warning \
         >>"$work/python.log" 2>&1 </dev/null &
     yardstick=$!
     until curl -fsS -o /dev/null -m 1 "http://127.0.0.1:$python_port/readyz" 2>/dev/null; do
