@@ -42,13 +42,20 @@ void raise_descriptors(void) {
 
 char *contents(const char *path) {
     FILE *file = fopen(path, "r");
-    if (file == NULL || fseek(file, 0, SEEK_END) < 0) die(path);
-    size_t size = (size_t)ftell(file);
-    rewind(file);
-    char *text = malloc(size + 1);
-    if (text == NULL || fread(text, 1, size, file) != size) die(path);
-    text[size] = 0;
+    size_t size = 0, room = 4096;
+    char *text = malloc(room);
+    if (file == NULL) die(path);
+    /* Files of /proc have no size. */
+    for (;;) {
+        if (text == NULL) die("no memory");
+        size_t more = fread(text + size, 1, room - size - 1, file);
+        if (more == 0) break;
+        size += more;
+        if (size + 1 == room) text = realloc(text, room *= 2);
+    }
+    if (ferror(file)) die(path);
     fclose(file);
+    text[size] = 0;
     return text;
 }
 

@@ -87,7 +87,7 @@ measure_goal_ranks() {
     tell "$push_port" 10000 "$rounds"
     stop_yardstick
     record goal_ranks "$ours" "$(figure toldPerSecond "$work/told.json")" "$ours_us" "$(figure processorUs "$work/told.json")"
-    record told_flowing "$ours_flowing" "$(figure flowingPerSecond "$work/told.json")"
+    record goal_flowing "$ours_flowing" "$(figure flowingPerSecond "$work/told.json")"
 
     start_nchan
     publishing POST /publish "$(printf "%${bytes}s" '' | tr ' ' x)"
@@ -122,15 +122,18 @@ measure_goal_claims() {
     rounds=${quick:+50}
     rounds=${rounds:-150}
     start_server
-    in_flight "$port" --tokens "$work/tokens" --rounds "$rounds" --sales "$(sold_out_sale)" --outcome sold_out
+    in_flight "$port" --watch "$server" --tokens "$work/tokens" --rounds "$rounds" --sales "$(sold_out_sale)" \
+        --outcome sold_out
     refused=$(figure perSecond "$work/flight.json") refused_us=$(figure processorUs "$work/flight.json")
+    refused_server=$(figure watchedUs "$work/flight.json")
     record claims_p50_sold_out "$(figure p50 "$work/flight.json")"
     record claims_p99_sold_out "$(figure p99 "$work/flight.json")"
     count=${quick:+20}
     count=${count:-50}
-    in_flight "$port" --tokens "$work/tokens" --rounds "$count" --sales "$(new_sales "$count" 1000)" --orders
+    in_flight "$port" --watch "$server" --tokens "$work/tokens" --rounds "$count" --sales "$(new_sales "$count" 1000)" --orders
     accepted=$(figure perSecond "$work/flight.json") accepted_us=$(figure processorUs "$work/flight.json")
     accepted_p99=$(figure p99 "$work/flight.json")
+    accepted_server=$(figure watchedUs "$work/flight.json")
     record claims_p50_accepted "$(figure p50 "$work/flight.json")"
     record claims_confirmed "$(figure confirmedPerSecond "$work/flight.json")"
     stop_server
@@ -138,18 +141,23 @@ measure_goal_claims() {
     # The same without a committer on these cores, as where it runs elsewhere.
     start_server gateway,scheduler
     sales=$(new_sales "$count" 1000)
-    in_flight "$port" --tokens "$work/tokens" --rounds "$count" --sales "$sales"
+    in_flight "$port" --watch "$server" --tokens "$work/tokens" --rounds "$count" --sales "$sales"
+    decided_server=$(figure watchedUs "$work/flight.json")
     decided=$(figure perSecond "$work/flight.json")
     stop_server
 
     start_echo
-    in_flight "$echo_port" --rounds "$rounds"
+    in_flight "$echo_port" --watch "$yardstick" --rounds "$rounds"
     stop_yardstick
+    echo_server=$(figure watchedUs "$work/flight.json")
     echo=$(figure perSecond "$work/flight.json") echo_us=$(figure processorUs "$work/flight.json")
     record goal_accepted "$accepted" "$echo" "$accepted_us" "$echo_us"
     record goal_accepted_p99 "$accepted_p99" "$(figure p99 "$work/flight.json")"
     record goal_sold_out "$refused" "$echo" "$refused_us" "$echo_us"
     record decided_only "$decided" "$echo"
+    record server_refused "$refused_server" "$echo_server"
+    record server_decided "$decided_server" "$echo_server"
+    record server_accepted "$accepted_server" "$echo_server"
     # What was left in the streams must not be anybody else's work.
     settle_orders "$sales"
 }

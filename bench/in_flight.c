@@ -3,12 +3,14 @@
  * echo, and as cheap as can be.
  *
  *   in_flight --port P[,P] [--path /ws] [--connections 1000] [--tokens FILE [--skip 0]] [--together 64]
- *             --rounds R [--sales ID[,ID]] [--outcome TEXT] [--orders] [--at-once]
+ *             --rounds R [--sales ID[,ID]] [--outcome TEXT] [--orders] [--at-once] [--watch PROCESS]
  *
  * Without sales the server echoes. Each connection sends the claims of its rounds one after the other, each when the one
  * before it is answered; round r is of the sale r mod their number, with a key of its own. All send the same bytes, made
  * beforehand. An answer is a `result`; it must have that outcome. With --orders it also waits until every claim has been
  * told to be `confirmed`. With --at-once everybody sends all claims at the beginning, and answers are only counted.
+ *
+ * Of the watched process the processor time is told for each answer, from when all are connected: `watchedUs`.
  *
  * Prints one JSON object; latencies in ms, from sending to the answer. Fails when an answer is another one, or when nothing
  * comes for 30 s. Ends by itself.
@@ -82,8 +84,22 @@ static void heard(struct clients *clients, struct client *client, const unsigned
     if (!isAtOnce && client->round < rounds) send_next(client);
 }
 
+/* Ticks of processor time that a process has taken. */
+static unsigned long ticks_of(int process) {
+    char path[64];
+    unsigned long user, system;
+    snprintf(path, sizeof path, "/proc/%d/stat", process);
+    char *text = contents(path), *after = strrchr(text, ')');
+    /* state, then ten numbers before these two */
+    if (after == NULL
+        || sscanf(after, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
+        die(path);
+    free(text);
+    return user + system;
+}
+
 int main(int argc, char **argv) {
-    int connections = 1000, together = 64;
+    int connections = 1000, together = 64, watched = 0;
     long skip = 0;
     const char *tokens = NULL;
     char *sales = NULL;
@@ -102,6 +118,7 @@ int main(int argc, char **argv) {
         else if (strcmp(name, "--rounds") == 0) rounds = (uint32_t)atoi(argv[i]);
         else if (strcmp(name, "--sales") == 0) sales = argv[i];
         else if (strcmp(name, "--outcome") == 0) outcome = argv[i];
+        else if (strcmp(name, "--watch") == 0) watched = atoi(argv[i]);
         else die("wrong options");
     }
     if (clients.port_count == 0 || connections <= 0 || rounds == 0 || together <= 0) die("--port, --rounds");
@@ -128,6 +145,7 @@ int main(int argc, char **argv) {
 
     open_clients(&clients, connections, together);
     double processor = processor_seconds();
+    unsigned long ticks = watched > 0 ? ticks_of(watched) : 0;
     uint64_t began = now();
     if (isAtOnce) {
         unsigned char *all = malloc((size_t)rounds * FRAME);
@@ -152,10 +170,8 @@ int main(int argc, char **argv) {
         }
     }
     uint64_t wanted = (uint64_t)connections * rounds, heard_at = now();
-    double answers_processor = 0;
     while (answered < wanted || (wantsOrders && confirmed < wanted)) {
         if (read_clients(&clients, 1000, heard)) heard_at = now();
-        if (answers_processor == 0 && answered == wanted) answers_processor = processor_seconds() - processor;
         errno = 0;
         if (now() - heard_at > 30000000000u) {
             fprintf(stderr, "%llu answers, %llu confirmations of %llu\n", (unsigned long long)answered,
@@ -164,14 +180,15 @@ int main(int argc, char **argv) {
         }
     }
     processor = processor_seconds() - processor;
+    if (watched > 0) ticks = ticks_of(watched) - ticks;
     double answers = (double)(last_answer_at - began) / 1e9, orders = (double)(last_order_at - began) / 1e9;
     printf("{\"answered\":%llu,\"perSecond\":%.0f,\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f,\"confirmed\":%llu,"
            "\"confirmedPerSecond\":%.0f,\"answerSeconds\":%.3f,\"confirmedSeconds\":%.3f,\"bytes\":%zu,"
-           "\"bytesTold\":%.1f,\"processorUs\":%.3f,\"connectedPerSecond\":%.0f}\n",
+           "\"bytesTold\":%.1f,\"processorUs\":%.3f,\"watchedUs\":%.3f,\"connectedPerSecond\":%.0f}\n",
            (unsigned long long)answered, (double)answered / answers, quantile(0.5), quantile(0.99), quantile(0.9999999),
            (unsigned long long)confirmed, confirmed > 0 ? (double)confirmed / orders : 0, answers,
            confirmed > 0 ? orders : 0, sizes[0], (double)bytes_told / (double)(answered + confirmed),
-           1e6 * processor / (double)answered,
+           1e6 * processor / (double)answered, 1e6 / (double)sysconf(_SC_CLK_TCK) * (double)ticks / (double)answered,
            connections / ((double)(clients.last_at - clients.first_at) / 1e9));
     return 0;
 }

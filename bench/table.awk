@@ -6,7 +6,8 @@ BEGIN {
     echo = "echo of the same bytes by libwebsockets in C, same generator"
     goal("goal_ranks", "places a second told to 10,000 who wait, a different text each, from the `PATCH` to the last of them", \
         loop, ">=", 0.95)
-    goal("goal_nchan", "the same", "nginx with nchan publishing one text of that length, same reader", ">=", 1)
+    goal("goal_flowing", "the same, from the first who is told to the last", loop, ">=", 0.95)
+    goal("goal_nchan", "places a second told, from the `PATCH` to the last", "nginx with nchan publishing one text of that length, same reader", ">=", 1)
     goal("goal_accepted", "claims a second over 1,000 WebSockets, one in flight each, all accepted, being committed", echo, ">=", 0.7)
     goal("goal_accepted_p99", "the same: ms from claim to result, p99", echo, "<=", 1.5)
     goal("goal_sold_out", "the same, sold out: claims a second", echo, ">=", 0.9)
@@ -40,9 +41,12 @@ BEGIN {
         "for a claim, of a sale")
     row("changes_p99", "the same, p99", "the same")
     row("changes_max", "the same, most", "the same")
-    row("told_flowing", "places a second told, as above, but from the first who is told to the last", loop)
     row("decided_only", "claims a second, accepted, as above, with the committer elsewhere", echo)
-    row("function_single", "accepted claims a second of `dibs_claim`, one a call, 16 in flight", "as above")
+    row("server_refused", "µs of the server's processor time for a claim, sold out", "µs of the echo for a frame")
+    row("server_decided", "the same, accepted, with the committer elsewhere", "the same")
+    row("server_accepted", "the same, accepted, committed and told", "the same")
+    row("function_single", "accepted claims a second of `dibs_claim`, one a call, 16 in flight", \
+        "the least function, as above")
     row("commit", "orders a second from the stream to PostgreSQL, price 0, as above", "`COPY` of the same rows")
     row("ranks", "places a second told to 10,000 who wait, by the server's own clock while it tells", \
         "bare `send()` loop in C, shorter text, a reader of its own")

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Measures Dibs beside its yardsticks, in the same run on the same machine, and writes the tables of docs/performance.md.
 #
-#   scripts/bench.sh [--quick | --all] [--plots]
+#   scripts/bench.sh [--quick | --all | --plots]
 #
 #   --quick   only the rows that have a goal, once and short: about a minute
 #   --all     what takes long as well: lines of five million, all of 100,000 seats, estimates; all of it three times
-#   --plots   also how cost grows, as docs/plots/*.svg
+#   --plots   only how cost grows, as docs/plots/*.svg
 #
 # Everything is started privately and on loopback, and is stopped at the end. The tables go to bench/out/latest.md, every
 # single figure to bench/out/latest.tsv, and what the programs said to bench/out/logs.
@@ -221,6 +221,13 @@ goals='goal_start goal_ranks goal_claims goal_function goal_commit goal_service 
 others='claims holds changes broadcast ranks'
 lengthy='seating estimates line'
 
+if [ -n "$plots" ]; then
+    sweep
+    cp "$work/sweeps.tsv" "$out/sweeps.tsv"
+    bench/plot.py "$out/sweeps.tsv" docs/plots
+    exit
+fi
+
 began=$(date +%s)
 for repetition in $(seq "$repetitions"); do
     echo "── repetition $repetition of $repetitions"
@@ -249,8 +256,3 @@ took=$(($(date +%s) - began))
 mv "$work/latest.md" "$out/latest.md"
 cp "$figures" "$out/latest.tsv"
 cat "$out/latest.md"
-if [ -n "$plots" ]; then
-    sweep
-    cp "$work/sweeps.tsv" "$out/sweeps.tsv"
-    bench/plot.py "$out/sweeps.tsv" docs/plots
-fi
