@@ -29,7 +29,7 @@ start_push_loop() { # bytes
     push_port=$(figure port "$work/push_loop.log")
 }
 
-start_nchan() {
+start_nchan() { # worker processes
     nchan_port=$(free_port)
     mkdir -p "$work/nginx"
     cat >"$work/nginx.conf" <<END
@@ -37,7 +37,7 @@ load_module $(find /usr/lib/nginx/modules /usr/share/nginx/modules -name ngx_nch
 daemon off;
 pid $work/nginx/pid;
 error_log $work/nginx.log error;
-worker_processes 1;
+worker_processes $1;
 worker_rlimit_nofile 20000;
 events { worker_connections 19000; }
 http {
@@ -74,6 +74,7 @@ measure_goal_ranks() {
     publishing PATCH "/api/rooms/$room" '{"maxActive":##########}' "$(cat "$work/authorization")$(printf '\r')"
     tell "$port" $((10000 + 75 * (rounds + 2))) "$rounds" --tokens "$work/tokens" --room "$room" --from 151 --step 150 \
         --begins '{"type":"rank"'
+    by_itself=$(calculate "1e6 * $(counter dibs_rank_pushes_total) / $(counter dibs_rank_push_microseconds_total)")
     stop_server
     ours=$(figure toldPerSecond "$work/told.json") ours_flowing=$(figure flowingPerSecond "$work/told.json")
     ours_us=$(figure processorUs "$work/told.json")
@@ -87,13 +88,20 @@ measure_goal_ranks() {
     tell "$push_port" 10000 "$rounds"
     stop_yardstick
     record goal_ranks "$ours" "$(figure toldPerSecond "$work/told.json")" "$ours_us" "$(figure processorUs "$work/told.json")"
+    record ranks "$by_itself" "$(figure toldPerSecond "$work/told.json")"
     record goal_flowing "$ours_flowing" "$(figure flowingPerSecond "$work/told.json")"
 
-    start_nchan
+    # One worker, as Dibs is one process here.
+    start_nchan 1
     publishing POST /publish "$(printf "%${bytes}s" '' | tr ' ' x)"
     tell "$nchan_port" 10000 "$rounds"
     stop_yardstick
     record goal_nchan "$ours" "$(figure toldPerSecond "$work/told.json")" "$ours_us" "$(figure processorUs "$work/told.json")"
+    [ -z "$quick" ] || return 0
+    start_nchan 2
+    tell "$nchan_port" 10000 "$rounds"
+    stop_yardstick
+    record nchan_two "$ours" "$(figure toldPerSecond "$work/told.json")"
 }
 
 # --- Claims, beside an echo -------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 # To be sourced by scripts/bench.sh: the rows without a goal, one function for each. Each measures once, ours and the yardstick
 # one right after the other, and records both. The load generator here is `rush`, which checks what it is told.
-# shellcheck shell=sh disable=SC2154 # quick, work, … come from bench.sh
+# shellcheck shell=sh disable=SC2154 # short, work, … come from bench.sh
 
 # --- Claims over WebSocket, beside the same function called by redis-benchmark ----------------------------------------
 
@@ -34,7 +34,7 @@ yardsticks() { # sale, calls
 }
 
 measure_claims() {
-    rounds=${quick:+40}
+    rounds=${short:+40}
     start_server
 
     sold_out=$(new_sale 1)
@@ -45,7 +45,7 @@ measure_claims() {
 
     # Each claim is the first of its client on its sale, as in a real one; so many sales, one after the other.
     sales=
-    count=${quick:+15}
+    count=${short:+15}
     for _ in $(seq "${count:-50}"); do sales=${sales:+$sales,}$(new_sale 1000); done
     yardsticks "$(new_sale 10000000)" $((${count:-50} * 1500))
     rush --buyers 1000 --claims "${count:-50}" --sale "$sales"
@@ -57,7 +57,7 @@ measure_claims() {
 
 measure_broadcast() {
     start_server
-    seconds=${quick:+3}
+    seconds=${short:+3}
     # Claims come faster than rounds of telling end, so there is always something new to tell.
     rush --watchers 10000 --buyers $((100 * ${seconds:-5})) --rate 100 --quantity 100000
     ours=$(figure watchedPerSecond "$work/rush.json")
@@ -72,7 +72,7 @@ measure_broadcast() {
 # --- Seats, beside the limited sale: the same generator, the same run ---------------------------------------------------
 
 measure_holds() {
-    rounds=${quick:+40}
+    rounds=${short:+40}
     rounds=${rounds:-100}
     start_server
     # All want one seat that somebody has: a pass is checked, and refused it is. Beside it claims of what is sold out; and
@@ -90,7 +90,7 @@ measure_holds() {
     record holds_taken_room "$holds" "$(figure decidedPerSecond "$work/rush.json")"
 
     # Each of its own, and each claim of a sale where there is enough; both are written down meanwhile.
-    count=${quick:+15}
+    count=${short:+15}
     count=${count:-50}
     sales=
     for _ in $(seq "$count"); do sales=${sales:+$sales,}$(new_sale 1000); done
@@ -135,7 +135,7 @@ measure_seating() {
 }
 
 measure_changes() {
-    changes=${quick:+20}
+    changes=${short:+20}
     changes=${changes:-50}
     start_server
     rush --seats 100000 --own --buyers "$changes" --join-rate 5 --pay 0 --unpaid keep --hold-seconds 86400 \
@@ -229,7 +229,7 @@ measure_line() {
     record line_memory "$remembering"
 }
 
-# --- Telling 10,000 who wait, each its own place ----------------------------------------------------------------------
+# --- What Redis has to do while a line moves --------------------------------------------------------------------------
 
 # What Redis was asked, and what it sent, since its start.
 redis_traffic() {
@@ -238,7 +238,7 @@ redis_traffic() {
 counter() { curl -fsS -m 10 "$server_url/metrics" | sed -n "s/^$1 //p"; }
 
 # Lets so many wait in a new room, and moves the line: 150 at once, so that every place changes by at least 1 %. Sets
-# pushes and push_us (what the server did meanwhile), and commands and sent (what one move costs Redis).
+# commands and sent: what that costs Redis.
 move_line() { # waiters, room
     start_server
     "$rush" --instances "$server_url" --room "$2" --no-claim --buyers "$1" --max-active 1 --pass-seconds 20 \
@@ -254,15 +254,12 @@ move_line() { # waiters, room
     commands=0 sent=0
     eval "$(redis_traffic)"
     commands_before=$commands sent_before=$sent
-    before=$(counter dibs_rank_pushes_total) before_us=$(counter dibs_rank_push_microseconds_total)
     admitted=1
     for _ in $(seq 20); do
         admitted=$((admitted + 150))
         admin PATCH "/api/rooms/$2" "{\"maxActive\":$admitted}" >/dev/null
         sleep 0.2
     done
-    pushes=$(($(counter dibs_rank_pushes_total) - before))
-    push_us=$(($(counter dibs_rank_push_microseconds_total) - before_us))
     eval "$(redis_traffic)"
     commands=$((commands - commands_before)) sent=$((sent - sent_before))
     admin PATCH "/api/rooms/$2" '{"maxActive":100000}' >/dev/null
@@ -273,10 +270,7 @@ move_line() { # waiters, room
 
 measure_ranks() {
     move_line 10000 "ranks-$repetition"
-    many_commands=$commands many_sent=$sent rate=$(calculate "1e6 * $pushes / $push_us")
-    seconds=${quick:+3}
-    bench/build/send_loop --sockets 10000 --seconds "${seconds:-5}" >"$work/send_loop.json"
-    record ranks "$rate" "$(figure sent_per_second "$work/send_loop.json")"
+    many_commands=$commands many_sent=$sent
     move_line 5000 "fewer-$repetition"
     record ranks_commands "$many_commands" "$commands"
     record ranks_sent "$many_sent" "$sent"

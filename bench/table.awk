@@ -41,6 +41,7 @@ BEGIN {
         "for a claim, of a sale")
     row("changes_p99", "the same, p99", "the same")
     row("changes_max", "the same, most", "the same")
+    row("nchan_two", "places a second told, from the `PATCH` to the last, one process", "nchan with two worker processes")
     row("decided_only", "claims a second, accepted, as above, with the committer elsewhere", echo)
     row("server_refused", "µs of the server's processor time for a claim, sold out", "µs of the echo for a frame")
     row("server_decided", "the same, accepted, with the committer elsewhere", "the same")
@@ -48,8 +49,7 @@ BEGIN {
     row("function_single", "accepted claims a second of `dibs_claim`, one a call, 16 in flight", \
         "the least function, as above")
     row("commit", "orders a second from the stream to PostgreSQL, price 0, as above", "`COPY` of the same rows")
-    row("ranks", "places a second told to 10,000 who wait, by the server's own clock while it tells", \
-        "bare `send()` loop in C, shorter text, a reader of its own")
+    row("ranks", "places a second told to 10,000 who wait, by the server's own clock while it tells", loop)
     row("ranks_commands", "commands of Redis for moving a line 20 times, 10,000 connected", "5,000 connected")
     row("ranks_sent", "bytes that Redis sent for that", "5,000 connected")
     row("line_join", "µs of Redis for joining a line of 5,000,000", "a line of 5,000")

@@ -4,7 +4,7 @@
 #   scripts/bench.sh [--quick | --all | --plots]
 #
 #   --quick   only the rows that have a goal, once and short: about a minute
-#   --all     what takes long as well: lines of five million, all of 100,000 seats, estimates; all of it three times
+#   --all     what takes long as well (lines of five million, all of 100,000 seats, estimates), and all of it three times
 #   --plots   only how cost grows, as docs/plots/*.svg
 #
 # Everything is started privately and on loopback, and is stopped at the end. The tables go to bench/out/latest.md, every
@@ -32,6 +32,9 @@ for option in "$@"; do
         ;;
     esac
 done
+# Whether what has no goal is measured shortly.
+short=yes
+[ -z "$all" ] || short=
 only=${DIBS_BENCH_ONLY:-}
 binaries=${DIBS_BENCH_BINARIES:-}
 
@@ -218,8 +221,8 @@ wanted() { case $1 in *"$only"*) return 0 ;; *) return 1 ;; esac; }
 . bench/sweeps.sh
 
 goals='goal_start goal_ranks goal_claims goal_function goal_commit goal_service goal_waiting'
-others='claims holds changes broadcast ranks'
-lengthy='seating estimates line'
+others='claims holds changes broadcast'
+lengthy='ranks seating estimates line'
 
 if [ -n "$plots" ]; then
     sweep

@@ -114,8 +114,7 @@ async def tell() -> None:
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     state.cache = redis.from_url(os.environ["REDIS_URL"], decode_responses=True)
-    # Claims wait for a connection rather than open thousands. (redis-py's own BlockingConnectionPool came to a standstill
-    # with 2,000 claims at once.)
+    # Claims wait for a turn rather than open thousands of connections; what commits and tells never waits for them.
     state.turns = asyncio.Semaphore(CONNECTIONS)
     state.gate = state.cache.register_script(GATE)
     state.connections = defaultdict(set)
