@@ -138,12 +138,13 @@ int main(int argc, char **argv) {
         current_round++;
         told = 0;
         missing = waiting;
-        uint64_t began = now(), heard_at = began;
+        uint64_t began = now();
+        int silent = 0;
         send_all(publisher, request, size);
         while (missing > 0) {
-            if (read_clients(&clients, 1000, heard)) heard_at = now();
+            silent = read_clients(&clients, 1000, heard) ? 0 : silent + 1;
             errno = 0;
-            if (now() - heard_at > 20000000000u) {
+            if (silent > 20) {
                 fprintf(stderr, "round %d: %d of %d are missing\n", round, missing, waiting);
                 die("somebody is not told");
             }

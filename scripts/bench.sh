@@ -66,6 +66,7 @@ committer=
 yardstick=
 holders=
 cleanup() {
+    # shellcheck disable=SC2086 # several are meant, or none
     for process in $server $committer $yardstick $holders; do
         kill -TERM "$process" 2>/dev/null || true
     done
