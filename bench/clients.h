@@ -1,6 +1,6 @@
 /*
- * Many WebSocket clients in one process, as cheap as can be: epoll, one buffer for all, frames are counted and hardly looked
- * at. What the yardsticks and Dibs are measured by must not cost more than what is measured.
+ * Many WebSocket clients in one process, as cheap as can be: epoll, one buffer for all, frames are counted and hardly
+ * looked at. What the yardsticks and Dibs are measured by must not cost more than what is measured.
  */
 #ifndef CLIENTS_H
 #define CLIENTS_H

@@ -1,10 +1,12 @@
 /*
- * Calls dibs_claim as the server does: claims of one sale, many in a call, with calls in flight; and counts the accepted.
+ * Calls dibs_claim as the server does: claims of one sale, many in a call, with calls in flight; and counts the
+ * accepted.
  *
  *   fcall --socket PATH --sale ID [--claims 100000] [--batch 64] [--pipeline 16] [--prefix c] [--database 0] [--silent]
  *
- * The clients are prefix and twelve digits, from 1 on; each has a key. --silent tells a channel that nobody listens to instead
- * of the sale's. Prints one JSON object; fails when a claim is not accepted. The database is a number of Redis'. Ends by itself.
+ * The clients are prefix and twelve digits, from 1 on; each has a key. --silent tells a channel that nobody listens to
+ * instead of the sale's. Prints one JSON object; fails when a claim is not accepted. The database is a number of
+ * Redis'. Ends by itself.
  */
 #define _GNU_SOURCE
 #include "clients.h"

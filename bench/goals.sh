@@ -8,15 +8,14 @@
 tell() { # port, clients, rounds, options…
     told_port=$1 told_clients=$2 told_rounds=$3
     shift 3
-    bench/build/subscribers --port "$told_port" --count "$told_clients" --rounds "$told_rounds" --publish "$work/publish" "$@" \
-        >"$work/told.json" || fail "the subscribers are not content"
+    bench/build/subscribers --port "$told_port" --count "$told_clients" --rounds "$told_rounds" \
+        --publish "$work/publish" "$@" >"$work/told.json" || fail "the subscribers are not content"
 }
 
 # An HTTP request that publishes, for `tell`.
 publishing() { # method, path, body, header
-    (umask 077 && printf '%s %s HTTP/1.1\r\nHost: localhost\r\n%sContent-Type: application/json\r\nContent-Length: %s\r\n\r\n%s' \
-        "$1" "$2" "${4:+$4
-}" "${#3}" "$3" >"$work/publish")
+    (umask 077 && printf '%s %s HTTP/1.1\r\nHost: localhost\r\n%sContent-Type: application/json\r\n' "$1" "$2" "${4:+$4
+}" >"$work/publish" && printf 'Content-Length: %s\r\n\r\n%s' "${#3}" "$3" >>"$work/publish")
 }
 
 start_push_loop() { # bytes
@@ -63,8 +62,8 @@ END
     done
 }
 
-# Each round lets 150 in, so that every place changes by at least 1 % and everybody is told: from the PATCH to the last of
-# those who still wait, 10,000 on average.
+# Each round lets 150 in, so that every place changes by at least 1 % and everybody is told: from the PATCH to the last
+# of those who still wait, 10,000 on average.
 measure_goal_ranks() {
     rounds=${quick:+6}
     rounds=${rounds:-12}
@@ -87,8 +86,9 @@ measure_goal_ranks() {
     publishing POST /publish ''
     tell "$push_port" 10000 "$rounds"
     stop_yardstick
-    record goal_ranks "$ours" "$(figure toldPerSecond "$work/told.json")" "$ours_us" "$(figure processorUs "$work/told.json")"
-    record ranks "$by_itself" "$(figure toldPerSecond "$work/told.json")"
+    loop=$(figure toldPerSecond "$work/told.json")
+    record goal_ranks "$ours" "$loop" "$ours_us" "$(figure processorUs "$work/told.json")"
+    record ranks "$by_itself" "$loop"
     record goal_flowing "$ours_flowing" "$(figure flowingPerSecond "$work/told.json")"
 
     # One worker, as Dibs is one process here.
@@ -96,7 +96,8 @@ measure_goal_ranks() {
     publishing POST /publish "$(printf "%${bytes}s" '' | tr ' ' x)"
     tell "$nchan_port" 10000 "$rounds"
     stop_yardstick
-    record goal_nchan "$ours" "$(figure toldPerSecond "$work/told.json")" "$ours_us" "$(figure processorUs "$work/told.json")"
+    record goal_nchan "$ours" "$(figure toldPerSecond "$work/told.json")" "$ours_us" \
+        "$(figure processorUs "$work/told.json")"
     [ -z "$quick" ] || return 0
     start_nchan 2
     tell "$nchan_port" 10000 "$rounds"
@@ -138,7 +139,8 @@ measure_goal_claims() {
     record claims_p99_sold_out "$(figure p99 "$work/flight.json")"
     count=${quick:+20}
     count=${count:-50}
-    in_flight "$port" --watch "$server" --tokens "$work/tokens" --rounds "$count" --sales "$(new_sales "$count" 1000)" --orders
+    sales=$(new_sales "$count" 1000)
+    in_flight "$port" --watch "$server" --tokens "$work/tokens" --rounds "$count" --sales "$sales" --orders
     accepted=$(figure perSecond "$work/flight.json") accepted_us=$(figure processorUs "$work/flight.json")
     accepted_p99=$(figure p99 "$work/flight.json")
     accepted_server=$(figure watchedUs "$work/flight.json")
@@ -237,7 +239,8 @@ commit_row() { # row, price
     # Without a committer, accepted orders wait in the stream.
     start_server gateway,scheduler
     sale=$(new_sale "$count" "$2")
-    sql "insert into accounts select 'c$letter' || lpad(i::text, 12, '0'), 1 from generate_series(1, $count) as i where $2 > 0;
+    sql "insert into accounts
+        select 'c$letter' || lpad(i::text, 12, '0'), 1 from generate_series(1, $count) as i where $2 > 0;
         insert into ledger_entries (client_id, amount, kind, reference)
         select 'c$letter' || lpad(i::text, 12, '0'), 1, 'charge', 'c$letter' || lpad(i::text, 12, '0') || ' bench'
         from generate_series(1, $count) as i where $2 > 0;"
@@ -249,7 +252,8 @@ commit_row() { # row, price
     ours=$(sql "with batches as materialized (
             select confirmed_at, count(*) as orders from orders where sale_id = $sale and status = 'confirmed' group by 1),
         ends as materialized (select min(confirmed_at) as first, max(confirmed_at) as last from batches)
-        select sum(orders) filter (where confirmed_at > first) / extract(epoch from max(last) - max(first)) from batches, ends")
+        select sum(orders) filter (where confirmed_at > first) / extract(epoch from max(last) - max(first))
+        from batches, ends")
     [ "$(sql "select count(*) from orders where sale_id = $sale and status = 'confirmed'")" = "$count" ] ||
         fail "not all orders were confirmed"
     drift=$(admin GET /api/audit | sed -n 's/.*"drift": *\([0-9]*\),"sales".*/\1/p')
@@ -274,7 +278,8 @@ commit_row() { # row, price
     [ "$(sql "select count(*) from orders where sale_id = $copy")" = "$count" ] || fail "COPY lost orders"
     record "$1" "$ours" "$(sed -n 's/^moment|//p' "$work/copy.out" | awk -v count="$count" '{ at[NR] = $1 }
         END { print count / (at[2] - at[1]) }')"
-    sql "delete from ledger_entries where kind = 'order' and reference like '$copy-%'; delete from orders where sale_id = $copy;
+    sql "delete from ledger_entries where kind = 'order' and reference like '$copy-%';
+        delete from orders where sale_id = $copy;
         delete from sale_counts where sale_id = $copy; delete from accounts where client_id like 'd$letter%'"
     rm -f "$work"/*.copy "$work/copy.sql"
     stop_server
@@ -301,7 +306,8 @@ start_python() { # worker processes
     redis -n 2 FLUSHDB >/dev/null
     REDIS_URL="unix://$redis_socket?db=2" DATABASE_URL="postgresql://dibs@/fastapi?host=$postgres_sockets" \
         "$environment/bin/uvicorn" app:app --app-dir bench/fastapi --host 127.0.0.1 --port "$python_port" --workers "$1" \
-        --loop uvloop --http httptools --ws websockets-sansio --timeout-graceful-shutdown 2 --no-access-log --log-level warning \
+        --loop uvloop --http httptools --ws websockets-sansio --timeout-graceful-shutdown 2 \
+        --no-access-log --log-level warning \
         >>"$work/python.log" 2>&1 </dev/null &
     yardstick=$!
     until curl -fsS -o /dev/null -m 1 "http://127.0.0.1:$python_port/readyz" 2>/dev/null; do
@@ -411,7 +417,8 @@ measure_goal_waiting() {
     fi
     let_go
     stop_server
-    connected=$(figure connectedPerSecond "$work/waiting-2.json") connected_us=$(figure openingProcessorUs "$work/waiting-2.json")
+    connected=$(figure connectedPerSecond "$work/waiting-2.json")
+    connected_us=$(figure openingProcessorUs "$work/waiting-2.json")
 
     start_echo
     hold 1 "$echo_port" 1000

@@ -1,19 +1,20 @@
 /*
- * Claims, or anything that is answered, from many connections with one message in flight each: the same for Dibs and for an
- * echo, and as cheap as can be.
+ * Claims, or anything that is answered, from many connections with one message in flight each: the same for Dibs and
+ * for an echo, and as cheap as can be.
  *
  *   in_flight --port P[,P] [--path /ws] [--connections 1000] [--tokens FILE [--skip 0]] [--together 64]
  *             --rounds R [--sales ID[,ID]] [--outcome TEXT] [--orders] [--at-once] [--watch PROCESS]
  *
- * Without sales the server echoes. Each connection sends the claims of its rounds one after the other, each when the one
- * before it is answered; round r is of the sale r mod their number, with a key of its own. All send the same bytes, made
- * beforehand. An answer is a `result`; it must have that outcome. With --orders it also waits until every claim has been
- * told to be `confirmed`. With --at-once everybody sends all claims at the beginning, and answers are only counted.
+ * Without sales the server echoes. Each connection sends the claims of its rounds one after the other, each when the
+ * one before it is answered; round r is of the sale r mod their number, with a key of its own. All send the same bytes,
+ * made beforehand. An answer is a `result`; it must have that outcome. With --orders it also waits until every claim
+ * has been told to be `confirmed`. With --at-once everybody sends all claims at the beginning, and answers are only
+ * counted.
  *
  * Of the watched process the processor time is told for each answer, from when all are connected: `watchedUs`.
  *
- * Prints one JSON object; latencies in ms, from sending to the answer. Fails when an answer is another one, or when nothing
- * comes for 30 s. Ends by itself.
+ * Prints one JSON object; latencies in ms, from sending to the answer. Fails when an answer is another one, or when
+ * nothing comes for 30 s. Ends by itself.
  */
 #define _GNU_SOURCE
 #include "clients.h"
@@ -61,7 +62,8 @@ static void send_next(struct client *client) {
 }
 
 static void heard(struct clients *clients, struct client *client, const unsigned char *text, size_t size) {
-    static const char result[] = "{\"type\":\"result\"", order[] = "{\"type\":\"order\"", settled[] = "\"status\":\"confirmed\"";
+    static const char result[] = "{\"type\":\"result\",", id[] = "\"id\":";
+    static const char order[] = "{\"type\":\"order\"", settled[] = "\"status\":\"confirmed\"";
     (void)clients;
     bytes_told += size;
     errno = 0;
@@ -71,6 +73,10 @@ static void heard(struct clients *clients, struct client *client, const unsigned
         last_order_at = now();
         return;
     }
+    /* Without an id it is not the answer: the outcome in its place among all, where the answer came before it was known. */
+    if (!isEcho && size > sizeof result + sizeof id && memcmp(text, result, sizeof result - 1) == 0
+        && memcmp(text + sizeof result - 1, id, sizeof id - 1) != 0)
+        return;
     if (!isEcho && (size < sizeof result || memcmp(text, result, sizeof result - 1) != 0
                     || memmem(text, size, expected, strlen(expected)) == NULL)) {
         fprintf(stderr, "%.*s\n", (int)size, text);

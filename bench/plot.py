@@ -13,7 +13,7 @@ from html import escape
 DRAWINGS = {
     "clients": ("Processor time of the server for a claim that is refused", "clients, one claim in flight each", "µs"),
     "waiters": ("Time for each place told, while a line moves", "clients that wait in the line", "µs"),
-    "sales": ("Processor time of the server for a claim that is refused", "sales, claimed from in turn by 1,000 clients", "µs"),
+    "sales": ("Processor time of the server for a claim that is refused", "sales that 1,000 clients claim from in turn", "µs"),
     "instances": ("Claims decided, on two cores with everything else", "instances", "a second"),
     "workers": ("Claims decided, on two cores with everything else", "worker processes of one instance", "a second"),
 }

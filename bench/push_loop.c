@@ -3,9 +3,9 @@
  *
  *   push_loop [--port 0] [--bytes 100] [--seconds 120]
  *
- * Listens on 127.0.0.1 only, prints {"event":"listening","port":…}, and takes everybody who asks for a WebSocket: with the
- * answer to the one key that bench/clients.c has. Each POST sends one text frame of so many bytes to each of them, and is
- * answered then. Nothing that tells N clients something over TCP, one write each, can be faster. Ends by itself.
+ * Listens on 127.0.0.1 only, prints {"event":"listening","port":…}, and takes everybody who asks for a WebSocket: with
+ * the answer to the one key that bench/clients.c has. Each POST sends one text frame of so many bytes to each of them,
+ * and is answered then. Nothing that tells N clients something over TCP, one write each, can be faster. Ends by itself.
  */
 #define _GNU_SOURCE
 #include "clients.h"

@@ -4,7 +4,8 @@
 
 # --- Claims over WebSocket, beside the same function called by redis-benchmark ----------------------------------------
 
-# Calls dibs_claim on a copy of a sale in database 1, where no committer looks, telling a channel that nobody listens to.
+# Calls dibs_claim on a copy of a sale in database 1, where no committer looks, telling a channel that nobody listens
+# to.
 call_claim() { # sale, requests, pipeline
     state="dibs:{sale:$1}"
     redis -n 1 FLUSHDB >/dev/null
@@ -75,8 +76,8 @@ measure_holds() {
     rounds=${short:+40}
     rounds=${rounds:-100}
     start_server
-    # All want one seat that somebody has: a pass is checked, and refused it is. Beside it claims of what is sold out; and
-    # those of a sale that is behind a waiting room as seats are, so that a pass is checked for each too.
+    # All want one seat that somebody has: a pass is checked, and refused it is. Beside it claims of what is sold out;
+    # and those of a sale that is behind a waiting room as seats are, so that a pass is checked for each too.
     sold_out=$(new_sale 1)
     admin POST "/api/sales/$sold_out/claims" '{"userId":"first"}' >/dev/null
     rush --buyers 1000 --claims "$rounds" --sale "$sold_out"
@@ -168,7 +169,8 @@ call_room() { # function, range of __rand_int__, calls, passes, arguments…
     redis INFO commandstats | sed -n 's/^cmdstat_fcall:.*usec_per_call=\([0-9.]*\).*/\1/p'
 }
 
-# Lets so many join, 250 a call, each held by a gateway; those beyond the room's cap wait. What a pass is, matters to nobody.
+# Lets so many join, 250 a call, each held by a gateway; those beyond the room's cap wait. What a pass is, matters to
+# nobody.
 fill_line() { # how many
     awk -v count="$1" 'function word(text) { return sprintf("$%d\r\n%s\r\n", length(text), text) }
         BEGIN {

@@ -4,15 +4,15 @@
  *   subscribers --port P [--path /ws] [--count 10000] [--tokens FILE [--skip 0] [--room NAME]] [--together 64]
  *               [--rounds 0 --publish FILE [--from 0 --step 1] [--begins TEXT]]
  *
- * Connects all, `--together` at a time, and says {"event":"ready",…}: how fast that went. With tokens (one a line, from line
- * --skip on) each says `connect`, with a room it joins, and is ready when it is answered. Without rounds it then stays until
- * standard input ends.
+ * Connects all, `--together` at a time, and says {"event":"ready",…}: how fast that went. With tokens (one a line, from
+ * line --skip on) each says `connect`, with a room it joins, and is ready when it is answered. Without rounds it then
+ * stays until standard input ends.
  *
- * A round publishes by sending the HTTP request that is in the file to the same port, over a connection of its own, and lasts
- * until the last client has been told: a text that begins so. `##########` in the request is replaced by a number, --from
- * plus --step for every round. Who is told `admitted` is not in line any more, and doesn't count from that round on. Between
- * rounds nothing has come for 150 ms, so no round has the end of another in it. The first is for warming up. Prints one JSON
- * object; fails when somebody has heard nothing for 20 s. Ends by itself.
+ * A round publishes by sending the HTTP request that is in the file to the same port, over a connection of its own, and
+ * lasts until the last client has been told: a text that begins so. `##########` in the request is replaced by a
+ * number, --from plus --step for every round. Who is told `admitted` is not in line any more, and doesn't count from
+ * that round on. Between rounds nothing has come for 150 ms, so no round has the end of another in it. The first is for
+ * warming up. Prints one JSON object; fails when somebody has heard nothing for 20 s. Ends by itself.
  */
 #define _GNU_SOURCE
 #include "clients.h"

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Measures Dibs beside its yardsticks, in the same run on the same machine, and writes the tables of docs/performance.md.
+# Measures Dibs beside its yardsticks, in the same run on the same machine, and writes the tables of
+# docs/performance.md.
 #
 #   scripts/bench.sh [--quick | --all | --plots]
 #
@@ -7,8 +8,8 @@
 #   --all     what takes long as well (lines of five million, all of 100,000 seats, estimates), and all of it three times
 #   --plots   only how cost grows, as docs/plots/*.svg
 #
-# Everything is started privately and on loopback, and is stopped at the end. The tables go to bench/out/latest.md, every
-# single figure to bench/out/latest.tsv, and what the programs said to bench/out/logs.
+# Everything is started privately and on loopback, and is stopped at the end. The tables go to bench/out/latest.md,
+# every single figure to bench/out/latest.tsv, and what the programs said to bench/out/logs.
 #
 #   DIBS_BENCH_ONLY   measures only what contains this: goal_start, goal_ranks, goal_claims, goal_function, goal_commit,
 #                     goal_service, goal_waiting; claims, holds, seating, changes, broadcast, ranks, estimates, line
@@ -147,8 +148,8 @@ admin() { # method, path, body
 }
 
 new_sale() { # quantity, price
-    answer=$(admin POST /api/sales "{\"name\":\"bench\",\"quantity\":$1,\"price\":${2:-0},\"opensAt\":\"2020-01-01T00:00:00Z\",
-        \"closesAt\":\"2099-01-01T00:00:00Z\"}")
+    answer=$(admin POST /api/sales "{\"name\":\"bench\",\"quantity\":$1,\"price\":${2:-0},
+        \"opensAt\":\"2020-01-01T00:00:00Z\",\"closesAt\":\"2099-01-01T00:00:00Z\"}")
     echo "$answer" | sed -n 's/.*"id": *\([0-9]*\).*/\1/p'
 }
 
@@ -190,8 +191,8 @@ sql() { psql -X -q -A -t -h "$postgres_sockets" -U dibs -d dibs -c "$1"; }
 resident_bytes() { awk '/^VmRSS:/ { print $2 * 1024 }' "/proc/$1/status"; }
 calculate() { awk "BEGIN { printf \"%.6g\", $(echo "$1" | tr "\n" " ") }"; }
 
-# One line of the figures: what, ours, the yardstick's, and the generator's own processor time for each in µs. More lines of
-# the same are repetitions.
+# One line of the figures: what, ours, the yardstick's, and the generator's own processor time for each in µs. More
+# lines of the same are repetitions.
 record() { printf '%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "${3:-}" "${4:-}" "${5:-}" | tee -a "$figures"; }
 
 # Waits until the machine has nothing else to do, but not for long: figures that other work disturbs say little.
@@ -252,7 +253,8 @@ took=$(($(date +%s) - began))
     awk -f bench/table.awk "$figures"
     printf '\nMeasured on %s with %s cores, Redis %s, PostgreSQL %s, in %s s' "$(date -u +%Y-%m-%d)" \
         "$(nproc)" \
-        "$(redis INFO server | sed -n 's/^redis_version:\([0-9.]*\).*/\1/p')" "$(sql 'show server_version' | cut -d " " -f 1)" "$took"
+        "$(redis INFO server | sed -n 's/^redis_version:\([0-9.]*\).*/\1/p')" \
+        "$(sql 'show server_version' | cut -d " " -f 1)" "$took"
     printf '. Server, load generator, Redis and PostgreSQL share these cores; of %s measurements, %s began while ' \
         "$measurements" "$busy"
     printf 'something else was running.\n'
