@@ -372,6 +372,7 @@ best_of() { # function
 hold() { # N, port, clients, options…
     held=$1 held_port=$2 held_count=$3
     shift 3
+    rm -f "$work/waiting-$held.json"
     mkfifo "$work/hold-$held"
     bench/build/subscribers --port "$held_port" --count "$held_count" "$@" <"$work/hold-$held" \
         >"$work/waiting-$held.json" 2>>"$work/flight.log" &
