@@ -307,7 +307,7 @@ start_python() { # worker processes
     REDIS_URL="unix://$redis_socket?db=2" DATABASE_URL="postgresql://dibs@/fastapi?host=$postgres_sockets" \
         "$environment/bin/uvicorn" app:app --app-dir bench/fastapi --host 127.0.0.1 --port "$python_port" --workers "$1" \
         --loop uvloop --http httptools --ws websockets-sansio --timeout-graceful-shutdown 2 \
-        --no-access-log --log-level warning \
+        --ws-ping-interval 60 --ws-ping-timeout 60 --timeout-worker-healthcheck 60 --no-access-log --log-level warning \
         >>"$work/python.log" 2>&1 </dev/null &
     yardstick=$!
     until curl -fsS -o /dev/null -m 1 "http://127.0.0.1:$python_port/readyz" 2>/dev/null; do

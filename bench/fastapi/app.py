@@ -113,7 +113,7 @@ async def tell() -> None:
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    state.cache = redis.from_url(os.environ["REDIS_URL"], decode_responses=True)
+    state.cache = redis.from_url(os.environ["REDIS_URL"], decode_responses=True, socket_connect_timeout=60)
     # Claims wait for a turn rather than open thousands of connections; what commits and tells never waits for them.
     state.turns = asyncio.Semaphore(CONNECTIONS)
     state.gate = state.cache.register_script(GATE)
