@@ -21,7 +21,7 @@ publishing() { # method, path, body, header
 start_push_loop() { # bytes
     bench/build/push_loop --bytes "$1" --seconds 120 >"$work/push_loop.log" &
     yardstick=$!
-    until grep -q listening "$work/push_loop.log"; do
+    until grep -qs listening "$work/push_loop.log"; do
         kill -0 "$yardstick" 2>/dev/null || fail "push_loop does not start"
         sleep 0.05
     done
@@ -112,7 +112,7 @@ start_echo() {
     # With the receive buffer that Dibs' connections have (`Library.receiveBytes`).
     bench/build/echo_lws --port "$echo_port" --seconds 120 --receive 512 >"$work/echo.log" &
     yardstick=$!
-    until grep -q listening "$work/echo.log"; do
+    until grep -qs listening "$work/echo.log"; do
         kill -0 "$yardstick" 2>/dev/null || fail "echo_lws does not start"
         sleep 0.05
     done
