@@ -1,6 +1,6 @@
 # What there is to do with a checkout of Dibs. Needs Debian 12, make and Swift; everything else is installed on the way.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sanitized fuzz conformance chaos chaos-checker soak bench bench-quick hostile rush format lint install clean
+.PHONY: help run test test-sanitized fuzz conformance chaos chaos-checker soak bench bench-quick bench-all bench-plots hostile rush format lint install clean
 
 SWIFT_SOURCES := Sources Tests Package.swift
 
@@ -31,11 +31,17 @@ chaos-checker: ## show that `make chaos` finds bugs that are made on purpose
 soak: ## ten minutes of rushes, restarts and reconnects, and a look at a server's memory
 	@scripts/soak.sh
 
-bench: ## measure everything that docs/performance.md reports
+bench: ## measure what has a goal, and more, beside what can't be argued with: docs/performance.md; some minutes
 	@scripts/bench.sh
 
-bench-quick: ## the same in about a minute, with less certainty
+bench-quick: ## what has a goal, once and short: about a minute
 	@scripts/bench.sh --quick
+
+bench-all: ## all that docs/performance.md reports, three times: half an hour
+	@scripts/bench.sh --all
+
+bench-plots: ## draw how cost grows with clients, waiters, sales, instances and workers: docs/plots
+	@scripts/bench.sh --plots
 
 hostile: ## measure well-behaved clients beside each kind of hostile one; ARGS="--rounds 3"
 	@scripts/hostile.sh $(ARGS)
