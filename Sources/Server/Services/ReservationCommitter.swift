@@ -16,6 +16,8 @@ struct ReservationCommitter: StreamWork {
     let log: Log
 
     let name = "performance"
+    // A hold's end comes after its beginning.
+    let batchesAtOnce = 1
 
     func active() async throws -> Set<PerformanceID> {
         Set(try await store.activePerformances().map(\.performance.id))

@@ -12,6 +12,8 @@ protocol StreamWork {
 
     /// What logs call a subject.
     var name: String { get }
+    /// How many batches of one stream are worked on at the same time. One where the order of entries matters.
+    var batchesAtOnce: Int { get }
     /// Those whose streams may get entries.
     func active() async throws -> Set<Subject>
     /// Others whose streams have entries that nobody settled: no committer ran, or PostgreSQL was away.
@@ -60,7 +62,7 @@ final class StreamFollower<Work: StreamWork> {
     private let sweepTimer = LoopTimer()
     private var isSweeping = false
 
-    /// Subjects that are worked on at the same time; each has one batch in flight.
+    /// Subjects that are worked on at the same time.
     private static var parallelSubjects: Int { 4 }
     private static var sweepMilliseconds: Int64 { 2000 }
     private static var sweepsBetweenLookingEverywhere: Int { 30 }
@@ -190,14 +192,18 @@ final class StreamFollower<Work: StreamWork> {
         }
     }
 
-    /// Works on a stream until it has no new entries.
+    /// Works on a stream until it has no new entries. With two batches at once, one is told and settled, which is Redis'
+    /// work, while the next is committed, which is PostgreSQL's.
     private func drain(_ subject: Subject) async {
+        var before: [Task<Void, Never>] = []
         while !isStopping {
             // What throws, the sweep comes back to.
             guard let entries = try? await work.read(subject, consumer: consumer, count: batchSize), !entries.isEmpty
-            else { return }
-            await finish(entries)
+            else { break }
+            before.append(EventLoop.task { await self.finish(entries) })
+            if before.count == work.batchesAtOnce { await before.removeFirst().value }
         }
+        for batch in before { await batch.value }
     }
 
     private func finish(_ entries: [Work.Entry]) async {
