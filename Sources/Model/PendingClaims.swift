@@ -24,6 +24,7 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
     public typealias Handle = Int
 
     private struct Pending {
+        let handle: Handle
         let wish: Wish
         let id: MessageID?
         /// Set once it is granted.
@@ -34,7 +35,8 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
         var hasEnded = false
     }
 
-    private var pending: [Handle: Pending] = [:]
+    /// In the order of their handles. There are few, and mostly none.
+    private var pending: [Pending] = []
     private var held: [LoggedOutcome] = []
     private var nextHandle = 0
 
@@ -47,28 +49,30 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
     /// A claim goes to the engine; `id` is what its answer has to carry.
     public mutating func begin(_ wish: Wish, id: MessageID?) -> Handle {
         nextHandle += 1
-        pending[nextHandle] = Pending(wish: wish, id: id)
+        pending.append(Pending(handle: nextHandle, wish: wish, id: id))
         return nextHandle
     }
 
     /// The engine granted it; its outcome is about to come. With one key several claims get the same order: the first
     /// of them takes the outcome, the others are answered directly.
     public mutating func granted(_ handle: Handle, _ granted: Granted) {
-        pending[handle]?.granted = granted
+        guard let index = index(of: handle) else { return }
+        pending[index].granted = granted
     }
 
     /// The claim is over. `isToCome` tells that its outcome is known but waits for earlier ones, so it will be held later:
     /// answered directly now, it would overtake them, and be told again in its place.
     /// - Returns: Whether an outcome was its answer, or one that is held will be; otherwise it has to be answered directly.
     public mutating func end(_ handle: Handle, isToCome: Bool = false) -> Bool {
-        guard let claim = pending[handle] else { return false }
-        if !claim.isAnswered, let granted = claim.granted, first(waitingFor: granted) == handle,
+        guard let index = index(of: handle) else { return false }
+        let claim = pending[index]
+        if !claim.isAnswered, let granted = claim.granted, first(waitingFor: granted) == index,
             isToCome || held.contains(where: { $0.outcome.grants?.granted == granted })
         {
-            pending[handle]?.hasEnded = true
+            pending[index].hasEnded = true
             return true
         }
-        pending[handle] = nil
+        remove(at: index)
         return claim.isAnswered
     }
 
@@ -81,17 +85,25 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
     public mutating func nextReady() -> (outcome: LoggedOutcome, id: MessageID?)? {
         guard let next = held.first else { return nil }
         guard let (wish, granted) = next.outcome.grants else { return (held.removeFirst(), nil) }
-        if let handle = first(waitingFor: granted), let claim = pending[handle] {
-            if claim.hasEnded { pending[handle] = nil } else { pending[handle]?.isAnswered = true }
+        if let index = first(waitingFor: granted) {
+            let claim = pending[index]
+            if claim.hasEnded { remove(at: index) } else { pending[index].isAnswered = true }
             return (held.removeFirst(), claim.id)
         }
         // It may be the answer to a claim whose reply is still to come.
-        guard !pending.values.contains(where: { $0.wish == wish && $0.granted == nil }) else { return nil }
+        guard !pending.contains(where: { $0.wish == wish && $0.granted == nil }) else { return nil }
         return (held.removeFirst(), nil)
     }
 
-    private func first(waitingFor granted: Granted) -> Handle? {
-        pending.filter { $0.value.granted == granted && !$0.value.isAnswered }.keys.min()
+    private func first(waitingFor granted: Granted) -> Int? {
+        pending.firstIndex { $0.granted == granted && !$0.isAnswered }
+    }
+
+    private func index(of handle: Handle) -> Int? { pending.firstIndex { $0.handle == handle } }
+
+    private mutating func remove(at index: Int) {
+        // An array that has become empty keeps its room, and thousands of connections wait for nothing.
+        if pending.count == 1 { pending = [] } else { pending.remove(at: index) }
     }
 }
 
