@@ -1,6 +1,7 @@
 import Engine
 import EventLoop
 import Gateway
+import Glibc
 import Identity
 import Model
 import Persistence
@@ -52,6 +53,14 @@ final class SessionHub {
     private let sweepTimer = LoopTimer()
     private let renewTimer = LoopTimer()
     private var sweeps = 0
+    /// What came to connect or to join: as of the last look, and when memory was given back last.
+    private var lastArrivals: Int64 = 0
+    private var arrivalsAtTrim: Int64 = 0
+    private static let arrivalsBetweenTrims: Int64 = 1000
+    /// `malloc_trim`, of which Swift's module of the C library knows nothing; nil where there is none.
+    private static let trim = dlsym(nil, "malloc_trim").map {
+        unsafeBitCast($0, to: (@convention(c) (Int) -> Int32).self)
+    }
     /// No token ends before this.
     private var nextExpiry = Timestamp(milliseconds: .max)
 
@@ -184,8 +193,27 @@ final class SessionHub {
         }
         // Those that have connected or gone need not be remembered until their time is up.
         if sweeps % 2 == 0 { anonymous.removeAll { $0.session.state == .connected || $0.session.state == .ended } }
+        if anonymous.isEmpty { anonymous = [] }
+        giveBackMemory()
         if sweeps % 10 == 0, nextExpiry <= self.now { endExpired() }
         sweeps += 1
+    }
+
+    /// Gives the system back what a rush of arrivals took, once it is over.
+    ///
+    /// Ten thousand who join at the same moment take some kilobytes each until they are answered, in between of what stays,
+    /// and the allocator gives back nothing by itself but what lies at its end. To ask it for more stops the loop for some
+    /// milliseconds: that is done when nobody came for a while and nothing waits for a decision.
+    private func giveBackMemory() {
+        let arrivals = metrics.messages["connect", default: 0] + metrics.messages["join", default: 0]
+        defer { lastArrivals = arrivals }
+        guard arrivals == lastArrivals, arrivals - arrivalsAtTrim >= Self.arrivalsBetweenTrims, awaited == 0 else {
+            return
+        }
+        arrivalsAtTrim = arrivals
+        let began = EventLoop.nanoseconds
+        _ = Self.trim?(0)
+        log(.debug, "memory_given_back", ["microseconds": .init(Int64(EventLoop.nanoseconds - began) / 1000)])
     }
 
     /// A session's token ends at this moment.
