@@ -64,7 +64,7 @@ public final class Engine {
         }
         subscriber.start { [weak self] in self?.connected() }
         commands.start()
-        watchTimer.start(after: Self.watchMilliseconds, every: Self.watchMilliseconds) { [weak self] in
+        watchTimer.startInStep(every: Self.watchMilliseconds) { [weak self] in
             guard let self, self.commands.isReady, !self.isLooking else { return }
             EventLoop.task { try? await self.requireSameData() }
         }

@@ -1,5 +1,4 @@
 import EventLoop
-import Foundation
 import Model
 
 /// Calls the functions of waiting rooms: merges what one turn of the loop asks of one room, sends passes along, waits
@@ -77,7 +76,7 @@ final class RoomCalls {
         command.append(configuration.now)
         command.append(keys.events)
         command.append(passes)
-        for _ in 0..<passes { command.append(UUID().uuidString.lowercased()) }
+        for _ in 0..<passes { command.append(PassText.random()) }
         return command
     }
 

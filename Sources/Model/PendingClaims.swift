@@ -35,7 +35,7 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
         var hasEnded = false
     }
 
-    /// In the order of their beginning. A connection has one or two, so that looking through them is the cheapest.
+    /// In the order of their handles. There are few, and mostly none.
     private var pending: [Pending] = []
     private var held: [LoggedOutcome] = []
     private var nextHandle = 0
@@ -56,7 +56,8 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
     /// The engine granted it; its outcome is about to come. With one key several claims get the same order: the first
     /// of them takes the outcome, the others are answered directly.
     public mutating func granted(_ handle: Handle, _ granted: Granted) {
-        if let index = index(of: handle) { pending[index].granted = granted }
+        guard let index = index(of: handle) else { return }
+        pending[index].granted = granted
     }
 
     /// The claim is over. `isToCome` tells that its outcome is known but waits for earlier ones, so it will be held later:
@@ -71,7 +72,7 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
             pending[index].hasEnded = true
             return true
         }
-        pending.remove(at: index)
+        remove(at: index)
         return claim.isAnswered
     }
 
@@ -85,12 +86,12 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
         guard let next = held.first else { return nil }
         guard let (wish, granted) = next.outcome.grants else { return (held.removeFirst(), nil) }
         if let index = first(waitingFor: granted) {
-            let id = pending[index].id
-            if pending[index].hasEnded { pending.remove(at: index) } else { pending[index].isAnswered = true }
-            return (held.removeFirst(), id)
+            let claim = pending[index]
+            if claim.hasEnded { remove(at: index) } else { pending[index].isAnswered = true }
+            return (held.removeFirst(), claim.id)
         }
         // It may be the answer to a claim whose reply is still to come.
-        guard !pending.contains(where: { $0.granted == nil && $0.wish == wish }) else { return nil }
+        guard !pending.contains(where: { $0.wish == wish && $0.granted == nil }) else { return nil }
         return (held.removeFirst(), nil)
     }
 
@@ -99,6 +100,11 @@ public struct PendingClaims<MessageID: Sendable>: Sendable {
     }
 
     private func index(of handle: Handle) -> Int? { pending.firstIndex { $0.handle == handle } }
+
+    private mutating func remove(at index: Int) {
+        // An array that has become empty keeps its room, and thousands of connections wait for nothing.
+        if pending.count == 1 { pending = [] } else { pending.remove(at: index) }
+    }
 }
 
 extension Outcome {

@@ -7,6 +7,15 @@ import Testing
 
 /// The parts that need no Redis.
 @Suite struct RedisPartsTests {
+    /// UUIDs of version 4 in small letters, which differ.
+    @Test func passesAreRandomNames() {
+        let passes = (0..<100).map { _ in PassText.random() }
+        #expect(Set(passes).count == 100)
+        for pass in passes {
+            #expect(pass.wholeMatch(of: /[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}/) != nil)
+        }
+    }
+
     @Test func theRunIsReadFromItsLine() {
         #expect(Engine.run(in: "# Server\r\nredis_version:7.0.15\r\nrun_id:0a1b\r\ntcp_port:6379\r\n") == "0a1b")
         #expect(Engine.run(in: "# Server\r\nmy_run_id:0a1b\r\nrun_id:\r\n") == nil)

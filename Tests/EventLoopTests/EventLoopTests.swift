@@ -79,6 +79,31 @@ func onLoop<Value: Sendable>(_ body: @escaping @Sendable @LoopActor () async thr
         #expect(fired == [1, 2])
     }
 
+    @Test func timersInStepFireInTheSameTurn() async throws {
+        let (often, seldom) = try await onLoop {
+            var often: [Int64] = []
+            var seldom: [Int64] = []
+            let (fast, slow) = (LoopTimer(), LoopTimer())
+            fast.startInStep(every: 7) { often.append(EventLoop.monotonicMilliseconds) }
+            // Begun at another moment than the first.
+            await EventLoop.sleep(milliseconds: 3)
+            await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                slow.startInStep(every: 14) {
+                    seldom.append(EventLoop.monotonicMilliseconds)
+                    guard seldom.count == 5 else { return }
+                    slow.stop()
+                    // What else is due in this turn comes first.
+                    Turn.atEnd(.flush) { continuation.resume() }
+                }
+            }
+            fast.stop()
+            #expect(!fast.isRunning && !slow.isRunning)
+            return (often, seldom)
+        }
+        #expect(seldom.count == 5)
+        #expect(Set(seldom).isSubset(of: often))
+    }
+
     @Test func sleepEndsWhenItsTaskIsCancelled() async throws {
         EventLoop.startInBackground()
         let task = EventLoop.task { await EventLoop.sleep(milliseconds: 3_600_000) }

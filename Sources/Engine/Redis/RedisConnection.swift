@@ -81,7 +81,7 @@ final class RedisConnection: RedisSocketOwner {
     /// Begins to connect; returns at once.
     func start() {
         guard state == .stopped else { return }
-        ticker.start(after: tickMilliseconds, every: tickMilliseconds) { [weak self] in self?.ticked() }
+        ticker.startInStep(every: tickMilliseconds) { [weak self] in self?.ticked() }
         connect()
     }
 

@@ -15,18 +15,27 @@ final class RedisSubscriber {
 
     typealias Handler = @LoopActor (Signal) -> Void
 
+    /// One that listens. There is one for each client that is connected, so it is all that there is of a subscription.
     @LoopActor
-    private final class Listener {
+    fileprivate final class Listener {
+        let channel: String
+        private weak var subscriber: RedisSubscriber?
         /// Nil once it was cancelled, also in the middle of a message's round.
         var handler: Handler?
         /// Who waits for Redis to confirm; nil once it has.
         var waiting: CheckedContinuation<Result<Void, Outage>, Never>?
 
-        init(_ handler: @escaping Handler) { self.handler = handler }
+        init(_ channel: String, _ subscriber: RedisSubscriber, _ handler: @escaping Handler) {
+            self.channel = channel
+            self.subscriber = subscriber
+            self.handler = handler
+        }
+
+        func cancel() { subscriber?.cancel(self) }
     }
 
     private struct Channel {
-        var listeners: [Listener] = []
+        var listeners = Few<Listener>()
         /// Whether Redis was asked last to send its messages.
         var isRequested = false
         /// Whether Redis has confirmed that.
@@ -70,7 +79,7 @@ final class RedisSubscriber {
     /// Listens to a channel; returns once Redis has confirmed it, after which no message is missed without a `renewed`.
     func subscribe(to name: String, _ handler: @escaping Handler) async throws(Outage) -> Subscription {
         guard connection.isReady else { throw Outage(.redis, "not connected") }
-        let listener = Listener(handler)
+        let listener = Listener(name, self, handler)
         channels[name, default: Channel()].listeners.append(listener)
         if channels[name]?.isConfirmed == false {
             let result = await withCheckedContinuation { continuation in
@@ -79,13 +88,13 @@ final class RedisSubscriber {
             }
             try result.get()
         }
-        return Subscription { [weak self] in self?.cancel(listener, in: name) }
+        return Subscription(listener)
     }
 
-    private func cancel(_ listener: Listener, in name: String) {
+    private func cancel(_ listener: Listener) {
         listener.handler = nil
-        channels[name]?.listeners.removeAll { $0 === listener }
-        changes(name)
+        channels[listener.channel]?.listeners.removeAll { $0 === listener }
+        changes(listener.channel)
     }
 
     // MARK: - Asking Redis
@@ -192,15 +201,15 @@ final class RedisSubscriber {
 /// Listening to something, until it is cancelled or let go.
 @LoopActor
 public final class Subscription {
-    private var end: (@LoopActor () -> Void)?
+    private var listener: RedisSubscriber.Listener?
 
-    init(_ end: @escaping @LoopActor () -> Void) { self.end = end }
+    fileprivate init(_ listener: RedisSubscriber.Listener) { self.listener = listener }
 
     isolated deinit { cancel() }
 
     /// Stops listening; again does nothing. The handler is not called any more.
     public func cancel() {
-        end?()
-        end = nil
+        listener?.cancel()
+        listener = nil
     }
 }

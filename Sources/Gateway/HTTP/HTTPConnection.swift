@@ -221,19 +221,21 @@ final class HTTPConnection: Peer {
 
     override func leaveLine() { completed() }
 
-    override func sweep(_ now: Int64) {
+    override func sweep(_ now: Int64) -> Int64 {
         guard now >= deadline else {
             // Of a head that has begun to come, nobody tells us; but the library has made room for it.
             if phase == .waiting, !isHeadComing, let wsi, HeaderTable.isAttached(wsi) {
                 isHeadComing = true
                 deadline = min(deadline, now + Int64(server.configuration.headerTimeoutSeconds) * 1000)
             }
-            return cancelLibraryTimeout()
+            cancelLibraryTimeout()
+            return now
         }
         // The next look, should the library need longer.
         deadline = now + 5000
         phase = .closing
         kill(hard: true)
+        return now
     }
 
     /// The library has let go of the connection.

@@ -17,8 +17,9 @@ public class Peer {
     /// Handles an event of the library and returns what its callback has to return: 0 to go on, -1 to close.
     func handle(_ reason: lws_callback_reasons, _ bytes: UnsafeMutableRawPointer?, _ count: Int) -> Int32 { 0 }
 
-    /// Looks at deadlines; called about once in ``GatewayConfiguration/sweepMilliseconds``.
-    func sweep(_ now: Int64) {}
+    /// Looks at deadlines; called about once in ``GatewayConfiguration/sweepMilliseconds``, from the moment on that it
+    /// answered last; ``Sweeper/lookSoon(at:)``.
+    func sweep(_ now: Int64) -> Int64 { now }
 
     /// Stops reading: too much was sent for a person. See ``FairReading``.
     func standInLine() {}

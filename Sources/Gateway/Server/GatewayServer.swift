@@ -45,7 +45,10 @@ public final class GatewayServer {
         self.listener = listener
         port = listener.port
         arrivals.server = self
-        sweeper.beforeStep = { [reading] in reading.lookAtLoop() }
+        sweeper.beforeStep = { [reading] in
+            reading.lookAtLoop()
+            return reading.isLoopBusy
+        }
         sweeper.start()
     }
 
@@ -130,6 +133,9 @@ public final class GatewayServer {
         if let address { gate.leave(address) }
         if sweeper.count == 0 { wakeDrain() }
     }
+
+    /// A connection has a deadline that is earlier than it was.
+    func lookSoon(at peer: Peer) { sweeper.lookSoon(at: peer) }
 
     func upgraded(_ old: HTTPConnection, to new: WebSocketConnection) { sweeper.replace(old, with: new) }
 

@@ -363,6 +363,7 @@ public final class WebSocketConnection: Peer {
         outbox = nil
         partial = []
         deadline = EventLoop.monotonicMilliseconds + Int64(server.configuration.closeTimeoutSeconds) * 1000
+        server.lookSoon(at: self)
     }
 
     private func ended() {
@@ -384,22 +385,25 @@ public final class WebSocketConnection: Peer {
 
     // MARK: Inside
 
-    override func sweep(_ now: Int64) {
+    override func sweep(_ now: Int64) -> Int64 {
         if state == .closing {
-            guard now >= deadline else { return }
+            guard now >= deadline else { return deadline }
             deadline = now + 5000
-            return kill(hard: true)
+            kill(hard: true)
+            return deadline
         }
-        guard let wsi else { return }
+        guard let wsi else { return now }
+        let pingAfter = Int64(server.configuration.pingAfterSeconds) * 1000
         if server.reading.isLoopBusy, server.configuration.receiveRate != nil { lookForPings(wsi) }
         if deadline > 0 {
             if now >= deadline { close(.noPong, "no answer to a ping") }
-        } else if now - lastHeard >= Int64(server.configuration.pingAfterSeconds) * 1000 {
+        } else if now - lastHeard >= pingAfter {
             deadline = now + Int64(server.configuration.pongTimeoutSeconds) * 1000
             // Where the socket takes nothing, the silence alone decides. The payload is needed: the library doesn't
             // tell of an empty pong (lib/roles/ws/ops-ws.c:591).
             if lws_partial_buffered(wsi) == 0 && !Scratch.write(wsi, "dibs".utf8, LWS_WRITE_PING) { broken() }
         }
+        return deadline > 0 ? deadline : lastHeard + pingAfter
     }
 
     private func waiting() -> Box {

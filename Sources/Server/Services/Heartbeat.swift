@@ -29,7 +29,8 @@ final class Heartbeat {
     }
 
     func start() {
-        timer.start(after: 0, every: Self.beatMilliseconds) { [weak self] in self?.beat() }
+        timer.startInStep(every: Self.beatMilliseconds) { [weak self] in self?.beat() }
+        beat()
     }
 
     /// Says goodbye: places that are still held are let go at once.

@@ -68,7 +68,8 @@ final class Recall {
                 if count > self.peers || isSettled { self.peers = count }
             }
         }
-        timer.start(after: 0, every: Self.countMilliseconds, count)
+        timer.startInStep(every: Self.countMilliseconds, count)
+        count()
         EventLoop.task {
             var backoff = Backoff(base: 50, cap: 1000)
             while true {

@@ -37,7 +37,7 @@ final class RoomKeeper {
         directory.onRefreshed.append { [weak self] in self?.follow() }
         directory.redisChanged()
         follow()
-        deathTimer.start(after: 0, every: Self.deathMilliseconds) { [weak self] in self?.buryDead() }
+        deathTimer.startInStep(every: Self.deathMilliseconds) { [weak self] in self?.buryDead() }
     }
 
     func stop() {

@@ -11,6 +11,8 @@ import Model
 @LoopActor
 final class RoomLine {
     let room: RoomID
+    /// The room and no other: one set for all sessions that wait in no second one.
+    private let alone: Set<RoomID>
     private let key: StateKey
     private unowned let hub: RoomHub
     private var waiters: [ClientID: Waiter] = [:]
@@ -51,6 +53,7 @@ final class RoomLine {
 
     init(room: RoomID, key: StateKey, hub: RoomHub) {
         self.room = room
+        alone = [room]
         self.key = key
         self.hub = hub
         stock = RoomStock(watches: hub.watches, seats: hub.seats)
@@ -102,7 +105,7 @@ final class RoomLine {
             if let last = order.last, last.number > number { isSorted = false }
             order.append(waiter)
         }
-        session.rooms.insert(room)
+        session.waits(in: room, alone: alone)
         // What the map already knows beyond the join has to be told.
         if let map, map.event > summary.event { changed() }
         return place
@@ -126,7 +129,7 @@ final class RoomLine {
     func left(_ client: ClientID, told: Session, asOf event: Int64) {
         // By another connection it may have joined again since.
         if let waiter = waiters[client], waiter.since > event { return }
-        told.rooms.remove(room)
+        told.waitsNoMore(in: room)
         told.connection.unmark(key)
         guard let waiter = waiters[client] else { return }
         waiter.leaver = ObjectIdentifier(told)
@@ -148,7 +151,7 @@ final class RoomLine {
     private func admitted(_ waiter: Waiter) {
         forget(waiter)
         for session in waiter.sessions {
-            session.rooms.remove(room)
+            session.waitsNoMore(in: room)
             session.connection.unmark(key)
         }
     }
@@ -158,7 +161,7 @@ final class RoomLine {
         forget(waiter)
         let bytes = ServerFrame.left(room, reason: reason)
         for session in waiter.sessions {
-            session.rooms.remove(room)
+            session.waitsNoMore(in: room)
             session.connection.unmark(key)
             if ObjectIdentifier(session) != waiter.leaver { session.push(bytes) }
         }

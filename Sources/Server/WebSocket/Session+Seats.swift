@@ -9,9 +9,10 @@ extension Session {
     func watchSeats(_ message: ClientMessage) {
         guard let performance = performance(message) else { return }
         guard watchedSeats[performance] != nil || watchesMore(message) else { return }
-        lastWatch += 1
-        let watch = lastWatch
-        watchedSeats[performance] = watch
+        let extra = needed
+        extra.lastWatch += 1
+        let watch = extra.lastWatch
+        extra.watchedSeats[performance] = watch
         hub.seats.add(self, to: performance)
         EventLoop.task {
             do {
@@ -46,7 +47,7 @@ extension Session {
     }
 
     private func stopWatchingSeats(_ performance: PerformanceID) {
-        watchedSeats[performance] = nil
+        needed.watchedSeats[performance] = nil
         hub.seats.remove(self, from: performance)
         connection.unmark(Self.key(of: performance))
         connection.unmark(StateKey(kind: 4, subject: performance.rawValue))
@@ -71,7 +72,7 @@ extension Session {
     /// Whether so many bytes may be sent that a few bytes asked for.
     func maySend(_ bytes: Int) -> Bool {
         !hub.limits.isOn
-            || seatBytes.take(hub.limits.seatBytes, Double(bytes), now: EventLoop.monotonicMilliseconds)
+            || needed.seatBytes.take(hub.limits.seatBytes, Double(bytes), now: EventLoop.monotonicMilliseconds)
     }
 
     private func performance(_ message: ClientMessage) -> PerformanceID? {
@@ -92,7 +93,7 @@ extension Session {
         guard let client = presence?.client, let performance = performance(message) else { return }
         guard let seats = message.seats else { return fail(WireError(.badRequest, "seats: missing"), message.id) }
         guard mayAct(client, message.id) else { return }
-        guard holdsInFlight < hub.limits.claimsInFlight else {
+        guard Int(holdsInFlight) < hub.limits.claimsInFlight else {
             return fail(WireError(.rateLimited, "too many holds in flight on this connection"), message.id)
         }
         holdsInFlight += 1

@@ -8,9 +8,10 @@ extension Session {
         if message.sale == nil, message.performance != nil { return watchSeats(message) }
         guard let sale = watchable(message) else { return }
         guard watched[sale] != nil || watchesMore(message) else { return }
-        lastWatch += 1
-        let watch = lastWatch
-        watched[sale] = watch
+        let extra = needed
+        extra.lastWatch += 1
+        let watch = extra.lastWatch
+        extra.watched[sale] = watch
         hub.watches.add(self, to: sale)
         EventLoop.task {
             do {
@@ -52,7 +53,7 @@ extension Session {
     }
 
     private func stopWatching(_ sale: SaleID) {
-        watched[sale] = nil
+        needed.watched[sale] = nil
         hub.watches.remove(self, from: sale)
         connection.unmark(Self.key(of: sale))
     }

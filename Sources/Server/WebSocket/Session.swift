@@ -20,26 +20,22 @@ final class Session {
     let connection: WebSocketConnection
     /// Tells it from all others, of other processes too; never 0.
     let id = UInt64.random(in: 1 ... .max)
-    let openedAt: Int64
     unowned let hub: SessionHub
     private(set) var state = State.anonymous
     private(set) var presence: Presence?
     /// When the token ends; the session ends with it.
     private(set) var expiresAt = Timestamp(milliseconds: .max)
-    private(set) var tokenID: String?
-    /// The sales that are watched, each with the number of the `watch` that asked for it last.
-    var watched: [SaleID: Int] = [:]
-    /// The performances whose seats are watched, likewise.
-    var watchedSeats: [PerformanceID: Int] = [:]
-    var lastWatch = 0
-    var seatBytes: TokenBucket
+    /// Names the token, in less room than its id takes; 0 where it has none.
+    private var tokenMark = 0
+    /// What only some need.
+    private var extra: Extra?
     /// Holds of seats that wait for Redis.
-    var holdsInFlight = 0
+    var holdsInFlight: Int16 = 0
+    private var roomsAsked: Int16 = 0
+    private var roomActions: UInt32 = 0
     /// The rooms in whose lines this connection waits.
-    var rooms: Set<RoomID> = []
-    private var lastRoomActions: [RoomID: (number: Int, task: Task<Void, Never>)] = [:]
-    private var roomActions = 0
-    private var roomsAsked = 0
+    private(set) var rooms: Set<RoomID> = []
+    private var lastRoomActions: [RoomID: (number: UInt32, task: Task<Void, Never>)] = [:]
 
     private var cursor = OutcomeCursor(sent: 0)
     /// The run of Redis, and the data set, whose offsets the cursor counts.
@@ -47,18 +43,44 @@ final class Session {
     /// The offset of the last outcome that was sent, after those that still wait for the answer to a claim.
     private var lastTold: Int64 = 0
     private var claims = PendingClaims<MessageID>()
-    private var bucket: TokenBucket?
-    /// Messages refused of late: one is forgotten with each second.
-    private var refusedMessages = 0.0
-    private var refusedAt: Int64 = 0
+    /// Of messages, where they are limited.
+    private var bucket: TokenBucket
 
     init(connection: WebSocketConnection, hub: SessionHub) {
         self.connection = connection
         self.hub = hub
-        openedAt = EventLoop.monotonicMilliseconds
-        if let limit = hub.limits.messages { bucket = TokenBucket(limit, now: openedAt) }
-        seatBytes = TokenBucket(hub.limits.seatBytes, now: openedAt)
+        bucket = TokenBucket(
+            hub.limits.messages ?? TokenBucket.Limit(perSecond: 0, burst: 0), now: EventLoop.monotonicMilliseconds)
     }
+
+    /// What a session needs that watches something, or sends too much. There are many that only wait.
+    @LoopActor
+    final class Extra {
+        /// The sales that are watched, each with the number of the `watch` that asked for it last.
+        var watched: [SaleID: Int] = [:]
+        /// The performances whose seats are watched, likewise.
+        var watchedSeats: [PerformanceID: Int] = [:]
+        var lastWatch = 0
+        var seatBytes: TokenBucket
+        /// Messages refused of late: one is forgotten with each second.
+        var refusedMessages = 0.0
+        var refusedAt: Int64 = 0
+
+        init(_ limits: SessionLimits) {
+            seatBytes = TokenBucket(limits.seatBytes, now: EventLoop.monotonicMilliseconds)
+        }
+    }
+
+    /// The same, made when it is needed.
+    var needed: Extra {
+        if let extra { return extra }
+        let new = Extra(hub.limits)
+        extra = new
+        return new
+    }
+
+    var watched: [SaleID: Int] { extra?.watched ?? [:] }
+    var watchedSeats: [PerformanceID: Int] { extra?.watchedSeats ?? [:] }
 
     /// A text frame came.
     func received(_ bytes: [UInt8]) {
@@ -105,9 +127,8 @@ final class Session {
         presence?.remove(self)
         presence = nil
         for sale in watched.keys { hub.watches.remove(self, from: sale) }
-        watched = [:]
         for performance in watchedSeats.keys { hub.seats.remove(self, from: performance) }
-        watchedSeats = [:]
+        extra = nil
     }
 
     /// Ends it from this side.
@@ -129,7 +150,7 @@ final class Session {
         if state == .anonymous { cost *= 3 }
         let share: Double = rates.mayTalk(connection.remoteAddress, cost) ? 1 : 10
         if let limit = hub.limits.messages,
-            bucket?.take(limit, min(limit.burst, cost * share), now: EventLoop.monotonicMilliseconds) == false
+            !bucket.take(limit, min(limit.burst, cost * share), now: EventLoop.monotonicMilliseconds)
         {
             return false
         }
@@ -151,9 +172,10 @@ final class Session {
     /// Refuses a message, reads on only after a while, and ends the connection when that doesn't help.
     private func isTooMuch(_ words: String, _ id: MessageID?) {
         let now = EventLoop.monotonicMilliseconds
-        refusedMessages = max(0, refusedMessages - Double(now - refusedAt) / 1000) + 1
-        refusedAt = now
-        if refusedMessages > Double(hub.limits.refusedMessages) {
+        let extra = needed
+        extra.refusedMessages = max(0, extra.refusedMessages - Double(now - extra.refusedAt) / 1000) + 1
+        extra.refusedAt = now
+        if extra.refusedMessages > Double(hub.limits.refusedMessages) {
             close(.rateLimited, "too many messages")
         } else {
             fail(WireError(.rateLimited, words), id)
@@ -188,13 +210,20 @@ final class Session {
         guard rates.mayConnect(who.client) else { return close(.rateLimited, "too many connections") }
         state = .connecting
         expiresAt = who.expiresAt
-        tokenID = who.tokenID
+        hub.expires(at: expiresAt)
+        tokenMark = who.tokenID.map(Self.mark(of:)) ?? 0
         cursor = OutcomeCursor(sent: 0, isReading: true)
         let presence = hub.presence(of: who.client)
         self.presence = presence
         presence.add(self)
         EventLoop.task { await self.join(presence, resume: message.resume, id: message.id) }
     }
+
+    /// Whether it was opened with this token.
+    func isOf(tokenMark mark: Int) -> Bool { tokenMark == mark }
+
+    /// What a token's id is known by here: 64 bits that differ from process to process, so nobody can make two alike.
+    static func mark(of tokenID: String) -> Int { tokenID.hashValue }
 
     private func join(_ presence: Presence, resume: ClientMessage.Resume?, id: MessageID?) async {
         do {
@@ -421,7 +450,7 @@ final class Session {
     private func join(_ message: ClientMessage) {
         guard let client = presence?.client, let room = room(message) else { return }
         guard mayAct(client, message.id) else { return }
-        guard rooms.contains(room) || rooms.count + roomsAsked < hub.limits.rooms else {
+        guard rooms.contains(room) || rooms.count + Int(roomsAsked) < hub.limits.rooms else {
             return fail(WireError(.rateLimited, "too many rooms on this connection"), message.id)
         }
         guard claims.inFlight < hub.limits.claimsInFlight else {
@@ -468,7 +497,7 @@ final class Session {
     private func leave(_ message: ClientMessage) {
         guard let client = presence?.client, let room = room(message) else { return }
         guard mayAct(client, message.id) else { return }
-        guard roomsAsked < hub.limits.claimsInFlight else {
+        guard Int(roomsAsked) < hub.limits.claimsInFlight else {
             return fail(WireError(.rateLimited, "too many joins in flight on this connection"), message.id)
         }
         roomsAsked += 1
@@ -488,14 +517,26 @@ final class Session {
     /// Joins and leaves of one room by one connection are done one after the other, as they came.
     private func inOrder(_ room: RoomID, _ action: @escaping @LoopActor () async -> Void) {
         let before = lastRoomActions[room]?.task
-        roomActions += 1
+        roomActions &+= 1
         let number = roomActions
         let task = EventLoop.task {
             await before?.value
             await action()
-            if self.lastRoomActions[room]?.number == number { self.lastRoomActions[room] = nil }
+            guard self.lastRoomActions[room]?.number == number else { return }
+            // A dictionary that has become empty keeps its room.
+            if self.lastRoomActions.count == 1 { self.lastRoomActions = [:] } else { self.lastRoomActions[room] = nil }
         }
         lastRoomActions[room] = (number, task)
+    }
+
+    /// It waits in a room's line. Those that wait in no other share the set of it.
+    func waits(in room: RoomID, alone: Set<RoomID>) {
+        if rooms.isEmpty { rooms = alone } else { rooms.insert(room) }
+    }
+
+    /// It waits there no more.
+    func waitsNoMore(in room: RoomID) {
+        if rooms.count > 1 { rooms.remove(room) } else if rooms.contains(room) { rooms = [] }
     }
 
     /// The pass of a room was given back, by another connection of the client unless it was this one.

@@ -1,6 +1,7 @@
 import Engine
 import EventLoop
 import Gateway
+import Glibc
 import Identity
 import Model
 import Persistence
@@ -46,12 +47,22 @@ final class SessionHub {
     let limits: SessionLimits
     let epochs: ResumeEpochs
     private let log: Log
-    private var presences: [ClientID: Presence] = [:]
+    fileprivate var presences: [ClientID: Presence] = [:]
     /// Sessions that have to send `connect`, oldest first: all have the same time for it.
     private var anonymous: [(session: Session, since: Int64)] = []
     private let sweepTimer = LoopTimer()
     private let renewTimer = LoopTimer()
     private var sweeps = 0
+    /// What came to connect or to join: as of the last look, and when memory was given back last.
+    private var lastArrivals: Int64 = 0
+    private var arrivalsAtTrim: Int64 = 0
+    private static let arrivalsBetweenTrims: Int64 = 1000
+    /// `malloc_trim`, of which Swift's module of the C library knows nothing; nil where there is none.
+    private static let trim = dlsym(nil, "malloc_trim").map {
+        unsafeBitCast($0, to: (@convention(c) (Int) -> Int32).self)
+    }
+    /// No token ends before this.
+    private var nextExpiry = Timestamp(milliseconds: .max)
 
     init(
         engine: Engine, store: Store, claims: ClaimService, directory: SaleDirectory, credentials: CredentialsChecker,
@@ -73,7 +84,7 @@ final class SessionHub {
         self.limits = limits
         self.epochs = epochs
         self.log = log
-        sweepTimer.start(after: 500, every: 500) { [weak self] in self?.sweep() }
+        sweepTimer.startInStep(every: 500) { [weak self] in self?.sweep() }
         // A quarter of their life: two renewals may fail, and a log still lives for half of it, as a resume is good for.
         let renewal = outcomeSeconds * 250
         renewTimer.start(after: renewal, every: renewal) { [weak self] in self?.renewLogs() }
@@ -132,8 +143,9 @@ final class SessionHub {
 
     /// Ends the sessions of a token that was logged out.
     func revoked(_ tokenID: String) {
+        let mark = Session.mark(of: tokenID)
         for presence in presences.values {
-            for session in presence.sessions where session.tokenID == tokenID {
+            for session in presence.sessions where session.isOf(tokenMark: mark) {
                 session.close(.badToken, "logged out")
             }
         }
@@ -181,15 +193,44 @@ final class SessionHub {
         }
         // Those that have connected or gone need not be remembered until their time is up.
         if sweeps % 2 == 0 { anonymous.removeAll { $0.session.state == .connected || $0.session.state == .ended } }
-        if sweeps % 10 == 0 {
-            let wall = self.now
-            for presence in presences.values {
-                for session in presence.sessions where session.expiresAt <= wall {
+        if anonymous.isEmpty { anonymous = [] }
+        giveBackMemory()
+        if sweeps % 10 == 0, nextExpiry <= self.now { endExpired() }
+        sweeps += 1
+    }
+
+    /// Gives the system back what a rush of arrivals took, once it is over.
+    ///
+    /// Ten thousand who join at the same moment take some kilobytes each until they are answered, in between of what stays,
+    /// and the allocator gives back nothing by itself but what lies at its end. To ask it for more stops the loop for some
+    /// milliseconds: that is done when nobody came for a while and nothing waits for a decision.
+    private func giveBackMemory() {
+        let arrivals = metrics.messages["connect", default: 0] + metrics.messages["join", default: 0]
+        defer { lastArrivals = arrivals }
+        guard arrivals == lastArrivals, arrivals - arrivalsAtTrim >= Self.arrivalsBetweenTrims, awaited == 0 else {
+            return
+        }
+        arrivalsAtTrim = arrivals
+        let began = EventLoop.nanoseconds
+        _ = Self.trim?(0)
+        log(.debug, "memory_given_back", ["microseconds": .init(Int64(EventLoop.nanoseconds - began) / 1000)])
+    }
+
+    /// A session's token ends at this moment.
+    func expires(at moment: Timestamp) { nextExpiry = min(nextExpiry, moment) }
+
+    private func endExpired() {
+        let wall = now
+        nextExpiry = Timestamp(milliseconds: .max)
+        for presence in presences.values {
+            for session in presence.sessions {
+                if session.expiresAt <= wall {
                     session.close(.badToken, "the token has expired")
+                } else {
+                    expires(at: session.expiresAt)
                 }
             }
         }
-        sweeps += 1
     }
 }
 
@@ -198,7 +239,7 @@ final class SessionHub {
 final class Presence {
     let client: ClientID
     private unowned let hub: SessionHub
-    private(set) var sessions: [Session] = []
+    private(set) var sessions = Few<Session>()
     /// Only while it is under way: there are many presences.
     private var subscribing: SharedAttempt<Subscription>?
     private var subscription: Subscription?
@@ -229,8 +270,10 @@ final class Presence {
         let attempt = subscribing ?? SharedAttempt()
         subscribing = attempt
         defer { if !attempt.isUnderWay { subscribing = nil } }
+        let (hub, client) = (hub, client)
         let new = try await attempt.run {
-            try await self.hub.engine.subscribe(client: self.client) { [weak self] event in self?.heard(event) }
+            // There is one for each client: to refer to this weakly would take as much again as it does.
+            try await hub.engine.subscribe(client: client) { [weak hub] in hub?.presences[client]?.heard($0) }
         }
         if sessions.isEmpty {
             new.cancel()
@@ -240,7 +283,7 @@ final class Presence {
     }
 
     /// An outcome of the client, by whatever way.
-    private func heard(_ event: ClientEvent) {
+    fileprivate func heard(_ event: ClientEvent) {
         switch event {
         case .outcome(let outcome):
             if case .admitted(let room, _, _) = outcome.outcome { hub.rooms.admitted(client, room) }

@@ -8,7 +8,7 @@ final class Waiter {
     /// Lives as long as anybody waits in it.
     unowned let line: RoomLine
     var number: Int64
-    var sessions: [Session]
+    var sessions: Few<Session>
     /// What it was told last.
     var told: PlaceInLine
     var toldAt: Int64
@@ -16,10 +16,10 @@ final class Waiter {
     var since: Int64
     /// Since when the map says that it waits no more, while nobody has said what became of it; 0 when it waits.
     var inDoubtSince: Int64 = 0
-    /// Whether it was told of an admission while the line was not known.
-    var mayBeAdmitted = false
     /// The session by which it leaves, which gets its own answer.
     var leaver: ObjectIdentifier?
+    /// Whether it was told of an admission while the line was not known.
+    var mayBeAdmitted = false
     /// Whether it waits no more.
     var isGone = false
 
