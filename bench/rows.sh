@@ -320,9 +320,13 @@ counter() { curl -fsS -m 10 "$server_url/metrics" | sed -n "s/^$1 //p"; }
 # Lets so many wait in a new room, and moves the line: 150 at once, so that every place changes by at least 1 %. Sets
 # pushes and push_us (what the server did meanwhile), and commands and sent (what one move costs Redis).
 move_line() { # waiters, room
+    # As the yardstick has it: who sends and who reads don't take each other's core.
+    cores=$(taskset -cp $$ | sed 's/.*: //; s/-/ /; s/,/ /g')
+    server_core="taskset -c ${cores%% *}"
     start_server
-    .build/release/rush --instances "$server_url" --room "$2" --no-claim --buyers "$1" --max-active 1 --pass-seconds 20 \
-        --timeout 90 --json "$work/rush.json" >/dev/null 2>>"$work/rush.log" &
+    server_core=
+    taskset -c "${cores##* }" .build/release/rush --instances "$server_url" --room "$2" --no-claim --buyers "$1" \
+        --max-active 1 --pass-seconds 20 --timeout 90 --json "$work/rush.json" >/dev/null 2>>"$work/rush.log" &
     holder=$!
     tries=600
     until [ "$(counter dibs_waiters)" -ge $(($1 - 2)) ]; do

@@ -43,6 +43,8 @@ figures=$work/figures.tsv
 : >"$figures"
 
 server=
+# What begins the server on a core of its own, where the yardstick has one too.
+server_core=
 committer=
 yardstick=
 cleanup() {
@@ -93,7 +95,8 @@ free_port() {
 start_server() { # roles
     port=$(free_port)
     server_url=http://127.0.0.1:$port
-    DIBS_LISTEN=127.0.0.1:$port DIBS_ROLES=${1:-gateway,scheduler,committer} .build/release/dibs serve \
+    # shellcheck disable=SC2086 # a command, or nothing
+    DIBS_LISTEN=127.0.0.1:$port DIBS_ROLES=${1:-gateway,scheduler,committer} $server_core .build/release/dibs serve \
         >>"$work/server.log" 2>&1 </dev/null &
     server=$!
     tries=300
