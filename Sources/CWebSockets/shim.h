@@ -7,6 +7,11 @@ static const int dibs_lws_pre = LWS_PRE;
 // and not inherited by children from the start.
 extern int accept4(int, struct sockaddr *, socklen_t *, int);
 
+/// Has the processor fetch some bytes, without waiting for them.
+static inline void dibs_prefetch(const void *from, long bytes) {
+    for (long at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)from + at, 1);
+}
+
 // TLS. libwebsockets makes the connections and an SSL_CTX for its vhost, but has no way to change a vhost's certificate:
 // so each handshake is moved to the SSL_CTX that holds the newest one, in the callback in which OpenSSL allows that. They
 // are here because Swift doesn't import OpenSSL's macros.

@@ -94,6 +94,13 @@ final class RawSocket {
         wake()
     }
 
+    /// Ends it without a word, and without reading what came.
+    func reset() {
+        var none = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &none, socklen_t(MemoryLayout<linger>.size))
+        close()
+    }
+
     /// Waits until `ready`, or the end of the connection, which is ended when neither comes.
     func wait(_ ready: @escaping @LoopActor () -> Bool) async {
         if ready() || isEnded { return }

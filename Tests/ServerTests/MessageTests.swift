@@ -1,3 +1,4 @@
+import EventLoop
 import Foundation
 import Model
 import Testing
@@ -80,6 +81,31 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
                     "reason": "insufficient_points",
                     "offset": 6,
                 ])
+    }
+
+    /// Written without the general writer: by the contract's members all the same.
+    @Test func ranks() async throws {
+        try await onLoop {
+            let rank = RankFrame(room: RoomID(trusted: "a\"b"))
+            let plain = PlaceInLine(
+                rank: 12, waiting: 345, estimatedSeconds: nil, isReachable: nil, isProvisional: false, event: 6)
+            #expect(
+                String(decoding: rank(plain).bytes, as: UTF8.self)
+                    == #"{"type":"rank","room":"a\"b","rank":12,"waiting":345,"estimatedSeconds":null,"seq":6}"#)
+            let full = PlaceInLine(
+                rank: 1, waiting: 2, estimatedSeconds: 70, isReachable: false, isProvisional: true, event: 1 << 53)
+            #expect(
+                try self.decoded(rank(full).bytes)
+                    == [
+                        "type": "rank", "room": "a\"b", "rank": 1, "waiting": 2, "estimatedSeconds": 70,
+                        "reachable": false, "provisional": true, "seq": 1 << 53,
+                    ])
+            // The same members as the answer to a join.
+            let answer = ServerFrame.joined(full, of: RoomID(trusted: "a\"b"))
+            var joined = try #require(self.decoded(answer) as? [String: AnyHashable])
+            joined["type"] = "rank"
+            #expect(try self.decoded(rank(full).bytes) as? [String: AnyHashable] == joined)
+        }
     }
 
     @Test func refusalsAndErrors() throws {

@@ -27,6 +27,8 @@ public final class WebSocketConnection: Peer {
     public var context: AnyObject?
 
     let server: GatewayServer
+    /// Whether there is no TLS between us and the socket.
+    private let isPlain: Bool
     private(set) var state = State.open
     /// Whether nothing is read for a while.
     private var isPaused = false
@@ -71,6 +73,7 @@ public final class WebSocketConnection: Peer {
     init(server: GatewayServer, wsi: OpaquePointer, address: PeerAddress) {
         self.server = server
         remoteAddress = address
+        isPlain = !server.hasTLS
         super.init()
         self.wsi = wsi
     }
@@ -120,6 +123,15 @@ public final class WebSocketConnection: Peer {
             return
         }
         waiting().outbox.mark(Outbox.Mark(key: key, encode: .long(encode)))
+    }
+
+    /// Sends a text if nothing waits that has to go first. Nothing is allocated, and nothing is copied.
+    /// - Returns: false when something waits: then it is for the caller to mark a state, or to send it as a message.
+    public func sendAtOnce(_ frame: TextFrame) -> Bool {
+        guard state == .open, let wsi else { return true }
+        guard outbox == nil && lws_partial_buffered(wsi) == 0 else { return false }
+        if !frame.send(wsi, isPlain: isPlain) { broken() }
+        return true
     }
 
     /// Forgets a state that was marked as changed and is not sent yet.
@@ -415,7 +427,7 @@ public final class WebSocketConnection: Peer {
     }
 
     private func write(_ wsi: OpaquePointer, _ text: [UInt8]) -> Bool {
-        if Scratch.write(wsi, text, LWS_WRITE_TEXT) { return true }
+        if Scratch.sendText(wsi, text, isPlain: isPlain) { return true }
         broken()
         return false
     }

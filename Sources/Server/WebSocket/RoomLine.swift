@@ -19,6 +19,8 @@ final class RoomLine {
     /// The waiters, and some who have gone, by number where ``isSorted`` says so: who is in front is told first.
     private var order: [Waiter] = []
     private var isSorted = true
+    /// How many in ``order`` have gone.
+    private var goneCount = 0
     /// Joins that are under way.
     var expected = 0
 
@@ -41,8 +43,11 @@ final class RoomLine {
     private let rounds = Rounds<Waiter>(tickMilliseconds: 100)
     /// Whether the round has found ranks that changed too little to be pushed at once.
     private var isAnyLate = false
+    /// Whether this round has told anybody anything.
+    private var hasTold = false
     private var inDoubt: [Waiter] = []
     private let stock: RoomStock
+    private let rankFrame: RankFrame
 
     /// How many are told of a sale in one turn of the loop: others want theirs.
     private static let sessionsPerTurn = 500
@@ -56,11 +61,13 @@ final class RoomLine {
         alone = [room]
         self.key = key
         self.hub = hub
+        rankFrame = RankFrame(room: room)
         stock = RoomStock(watches: hub.watches, seats: hub.seats)
         stock.onStatus = { [unowned self] state in self.tellStatus(state) }
         stock.onChange = { [unowned self] in self.changed() }
         rounds.begin = { [unowned self] in self.beginRound() }
         rounds.tell = { [unowned self] in self.tell($0) }
+        rounds.hasTold = { [unowned self] in self.hasTold }
         rounds.end = { [unowned self] in self.endRound() }
         salesChanged()
     }
@@ -154,6 +161,7 @@ final class RoomLine {
             session.waitsNoMore(in: room)
             session.connection.unmark(key)
         }
+        waiter.sessions = []
     }
 
     private func end(_ waiter: Waiter, _ reason: String) {
@@ -165,10 +173,12 @@ final class RoomLine {
             session.connection.unmark(key)
             if ObjectIdentifier(session) != waiter.leaver { session.push(bytes) }
         }
+        waiter.sessions = []
     }
 
     private func forget(_ waiter: Waiter) {
         if waiters[waiter.client] === waiter { waiters[waiter.client] = nil }
+        if !waiter.isGone { goneCount += 1 }
         waiter.isGone = true
     }
 
@@ -393,18 +403,45 @@ final class RoomLine {
 
     private func beginRound() -> [Waiter] {
         isAnyLate = false
-        order.removeAll { $0.isGone }
+        hasTold = false
+        // Not for a few: all would have to be looked at.
+        if goneCount * 8 > order.count {
+            order.removeAll { $0.isGone }
+            goneCount = 0
+        }
         sort()
         return map == nil ? [] : order
     }
 
     private func tell(_ waiters: ArraySlice<Waiter>) {
+        guard let map, let summary else { return }
         let began = EventLoop.nanoseconds
         let now = EventLoop.monotonicMilliseconds
         var pushes: Int64 = 0
-        for waiter in waiters { pushes += tell(waiter, now) }
+        waiters.withUnsafeBufferPointer { waiters in
+            for index in waiters.indices {
+                prefetch(waiters, before: index)
+                pushes += tell(waiters[index], map, summary, now)
+            }
+        }
+        if pushes > 0 { hasTold = true }
         hub.metrics.rankPushes += pushes
         hub.metrics.rankNanoseconds += Int64(EventLoop.nanoseconds - began)
+    }
+
+    /// A waiter, its connection, and what the library has of that: one leads to the other.
+    private func prefetch(_ waiters: UnsafeBufferPointer<Waiter>, before index: Int) {
+        let (near, far, farthest) = (index + Prefetch.steps, index + 2 * Prefetch.steps, index + 3 * Prefetch.steps)
+        // An array of objects is one of their addresses: read as such, none of them is touched.
+        if farthest < waiters.count {
+            let addresses = UnsafeRawBufferPointer(waiters)
+            Prefetch.object(
+                at: addresses.load(fromByteOffset: farthest * MemoryLayout<Waiter>.stride, as: UnsafeRawPointer.self))
+        }
+        if far < waiters.count, let connection = waiters[far].connection { Prefetch.object(at: connection.toOpaque()) }
+        if near < waiters.count, let connection = waiters[near].connection {
+            connection._withUnsafeGuaranteedRef { Prefetch.socket(of: $0) }
+        }
     }
 
     private func endRound() -> Int64? {
@@ -414,10 +451,8 @@ final class RoomLine {
     }
 
     /// - Returns: how many frames that makes.
-    private func tell(_ waiter: Waiter, _ now: Int64) -> Int64 {
-        guard let map, let summary, !waiter.isGone, waiter.number <= map.next, waiter.since <= map.event else {
-            return 0
-        }
+    private func tell(_ waiter: Waiter, _ map: LineMap, _ summary: RoomSummary, _ now: Int64) -> Int64 {
+        guard !waiter.isGone, waiter.number <= map.next, waiter.since <= map.event else { return 0 }
         guard let rank = map.rank(of: waiter.number) else {
             if waiter.inDoubtSince == 0 { waiter.inDoubtSince = now }
             if now - waiter.inDoubtSince >= Self.doubtMilliseconds { inDoubt.append(waiter) }
@@ -441,12 +476,19 @@ final class RoomLine {
         }
         waiter.told = place(of: rank, map, summary)
         waiter.toldAt = now
+        if let connection = waiter.connection {
+            connection._withUnsafeGuaranteedRef { tell(waiter, on: $0) }
+            return 1
+        }
+        for session in waiter.sessions { tell(waiter, on: session.connection) }
+        return Int64(waiter.sessions.count)
+    }
+
+    private func tell(_ waiter: Waiter, on connection: WebSocketConnection) {
+        if connection.sendAtOnce(rankFrame(waiter.told)) { return }
         // Encoded when the socket can take it, with what is true then. Nothing is captured weakly: that makes every later
         // retain slow. Whoever is gone does not ask for the line.
-        for session in waiter.sessions {
-            session.connection.markChanged(key) { waiter.isGone ? nil : waiter.line.frame(waiter) }
-        }
-        return Int64(waiter.sessions.count)
+        connection.markChanged(key) { waiter.isGone ? nil : waiter.line.frame(waiter) }
     }
 
     private func place(of rank: Int64, _ map: LineMap, _ summary: RoomSummary) -> PlaceInLine {
@@ -465,7 +507,7 @@ final class RoomLine {
             guard waiter.since <= map.event, let rank = map.rank(of: waiter.number) else { return nil }
             waiter.told = place(of: rank, map, summary)
         }
-        return ServerFrame.place(waiter.told, of: room, isAnswer: false)
+        return rankFrame(waiter.told).bytes
     }
 
     /// Nobody has said what became of these for a while.

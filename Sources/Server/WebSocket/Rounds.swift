@@ -8,6 +8,7 @@ final class Rounds<Listener> {
     private let timer = LoopTimer()
     private var dueAt: Int64 = .max
     private var beganAt: Int64 = .min
+    private var beganNanoseconds: UInt64 = 0
     /// Whom this round is for, and how far it has come; 0 between rounds.
     private var listeners: [Listener] = []
     private var position = 0
@@ -16,6 +17,8 @@ final class Rounds<Listener> {
     /// How many are told in one turn of the loop.
     private static var perTurn: Int { 500 }
 
+    /// Whether anybody was told anything in the round that ends.
+    var hasTold: (@LoopActor () -> Bool)?
     /// Begins a round: gives those whom it is for.
     var begin: (@LoopActor () -> [Listener])?
     /// Tells a part of them.
@@ -36,7 +39,7 @@ final class Rounds<Listener> {
     /// Nothing more is told.
     func stop() {
         timer.stop()
-        (begin, tell, end) = (nil, nil, nil)
+        (begin, tell, end, hasTold) = (nil, nil, nil, nil)
         listeners = []
     }
 
@@ -50,6 +53,7 @@ final class Rounds<Listener> {
     private func goOn() {
         if position == 0 {
             beganAt = EventLoop.monotonicMilliseconds
+            beganNanoseconds = EventLoop.nanoseconds
             hasChanged = false
             listeners = begin?() ?? []
         }
@@ -61,6 +65,11 @@ final class Rounds<Listener> {
         }
         position = 0
         listeners = []
+        // A round with nothing to tell puts off none that has: unless it took long, as there is one with each change.
+        if hasTold?() == false {
+            let took = EventLoop.nanoseconds - beganNanoseconds
+            beganAt = min(beganAt, EventLoop.monotonicMilliseconds + Int64(took * 20 / 1_000_000) - tickMilliseconds)
+        }
         let late = end?()
         if hasChanged { changed() } else if let late { schedule(late) }
     }

@@ -103,9 +103,9 @@ enum ServerFrame {
         }
     }
 
-    /// A place in line, as the answer to a join (`joined`) or pushed (`rank`).
-    static func place(_ place: PlaceInLine, of room: RoomID, isAnswer: Bool, id: MessageID? = nil) -> [UInt8] {
-        frame(isAnswer ? "joined" : "rank", id: id) { json in
+    /// A place in line, as the answer to a join; pushed it is a ``RankFrame``.
+    static func joined(_ place: PlaceInLine, of room: RoomID, id: MessageID? = nil) -> [UInt8] {
+        frame("joined", id: id) { json in
             json.member("room", room.rawValue)
             json.member("rank", place.rank)
             json.member("waiting", place.waiting)

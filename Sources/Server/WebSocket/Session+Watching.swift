@@ -70,11 +70,5 @@ extension Session {
         return sale
     }
 
-    private static func key(of sale: SaleID) -> StateKey { StateKey(kind: 1, subject: sale.rawValue) }
-
-    /// A sale that is watched changed: sent when the socket can take it, unless a newer state replaces it first.
-    func saleChanged(_ sale: SaleID, frame: @escaping @LoopActor () -> [UInt8]?) {
-        guard state == .connected else { return }
-        connection.markChanged(Self.key(of: sale), frame)
-    }
+    static func key(of sale: SaleID) -> StateKey { StateKey(kind: 1, subject: sale.rawValue) }
 }

@@ -475,7 +475,7 @@ final class Session {
             guard state == .connected else { return }
             switch try await hub.rooms.join(client, self, room) {
             case .waiting(let place):
-                reply(ServerFrame.place(place, of: room, isAnswer: true, id: id))
+                reply(ServerFrame.joined(place, of: room, id: id))
                 _ = claims.end(handle)
             case .admitted(let token, let expiresAt):
                 guard state == .connected else { return }

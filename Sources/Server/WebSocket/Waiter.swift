@@ -1,4 +1,5 @@
 import EventLoop
+import Gateway
 import Model
 
 /// One client of this process in one line.
@@ -8,7 +9,12 @@ final class Waiter {
     /// Lives as long as anybody waits in it.
     unowned let line: RoomLine
     var number: Int64
-    var sessions: Few<Session>
+    var sessions: Few<Session> { didSet { connection = Self.connection(of: sessions) } }
+    /// The connection of the only session; nil where there are several. By it no session is looked at to tell a rank: of
+    /// thousands of them, each lies somewhere else in memory.
+    ///
+    /// Retain/release: none. The session in `sessions` holds its connection (`let`), and this changes with `sessions`.
+    private(set) var connection: Unmanaged<WebSocketConnection>?
     /// What it was told last.
     var told: PlaceInLine
     var toldAt: Int64
@@ -29,7 +35,12 @@ final class Waiter {
         self.number = number
         self.told = told
         sessions = [session]
+        connection = Self.connection(of: sessions)
         toldAt = EventLoop.monotonicMilliseconds
         since = told.event
+    }
+
+    private static func connection(of sessions: Few<Session>) -> Unmanaged<WebSocketConnection>? {
+        sessions.count == 1 ? .passUnretained(sessions[0].connection) : nil
     }
 }

@@ -1,5 +1,6 @@
 import Engine
 import EventLoop
+import Gateway
 import Model
 
 /// The sales that connections of this process watch: one subscription and one state for each sale.
@@ -21,7 +22,7 @@ final class WatchHub {
     func add(_ session: Session, to sale: SaleID) {
         let watch = watches[sale] ?? Watch(sale: sale, engine: engine, directory: directory)
         watches[sale] = watch
-        watch.add(session)
+        watch.add(session.connection)
     }
 
     /// A sale as it stands; by whoever watches it, so that no change falls between the answer and the first push.
@@ -65,7 +66,7 @@ final class WatchHub {
     /// Ends it.
     func remove(_ session: Session, from sale: SaleID) {
         guard let watch = watches[sale] else { return }
-        watch.remove(session)
+        watch.remove(session.connection)
         if watch.isEmpty {
             watch.end()
             watches[sale] = nil
@@ -99,7 +100,11 @@ private final class Watch {
     private let sale: SaleID
     private let engine: Engine
     private let directory: SaleDirectory
-    private var sessions: [ObjectIdentifier: Session] = [:]
+    /// Who watches, and where each stands in it: a round goes through one piece of memory.
+    private var connections: [WebSocketConnection] = []
+    private var places: [ObjectIdentifier: Int] = [:]
+    /// Whether anybody has stopped watching since the round began.
+    private var hasLost = false
     private var observers: [ObjectIdentifier: @LoopActor (SaleState) -> Void] = [:]
     private var state: SaleState?
     private var subscription: Subscription?
@@ -108,9 +113,10 @@ private final class Watch {
     private var readAgain = false
     private var hasEnded = false
     /// Several changes within a tick come as one.
-    private let rounds = Rounds<Session>(tickMilliseconds: 50)
+    private let rounds = Rounds<WebSocketConnection>(tickMilliseconds: 50)
     private let clock = LoopTimer()
     private var encoded: (state: SaleState, status: SaleStatus, bytes: [UInt8])?
+    private let text = TextFrame()
 
     /// The clock is looked at this often at least: it may be set.
     private static let clockMilliseconds: Int64 = 60_000
@@ -121,12 +127,13 @@ private final class Watch {
         self.directory = directory
         rounds.begin = { [unowned self] in
             if let state = self.state { for observer in self.observers.values { observer(state) } }
-            return Array(self.sessions.values)
+            self.hasLost = false
+            return self.connections
         }
         rounds.tell = { [unowned self] in self.tell($0) }
     }
 
-    var isEmpty: Bool { sessions.isEmpty && observers.isEmpty }
+    var isEmpty: Bool { connections.isEmpty && observers.isEmpty }
 
     func observe(_ observation: SaleObservation, _ handler: @escaping @LoopActor (SaleState) -> Void) {
         observers[ObjectIdentifier(observation)] = handler
@@ -134,8 +141,21 @@ private final class Watch {
 
     func stopObserving(_ observation: SaleObservation) { observers[ObjectIdentifier(observation)] = nil }
 
-    func add(_ session: Session) { sessions[ObjectIdentifier(session)] = session }
-    func remove(_ session: Session) { sessions[ObjectIdentifier(session)] = nil }
+    func add(_ connection: WebSocketConnection) {
+        guard places[connection.id] == nil else { return }
+        places[connection.id] = connections.count
+        connections.append(connection)
+    }
+
+    /// The last one takes its place.
+    func remove(_ connection: WebSocketConnection) {
+        guard let place = places.removeValue(forKey: connection.id) else { return }
+        hasLost = true
+        let last = connections.removeLast()
+        guard place < connections.count else { return }
+        connections[place] = last
+        places[last.id] = place
+    }
 
     func end() {
         hasEnded = true
@@ -244,12 +264,33 @@ private final class Watch {
         if !hasEnded { rounds.changed() }
     }
 
-    private func tell(_ sessions: ArraySlice<Session>) {
-        // Encoded when a socket can take it, and once for all that take the same.
-        let frame: @LoopActor () -> [UInt8]? = { [weak self] in self?.frame() }
-        for session in sessions where self.sessions[ObjectIdentifier(session)] != nil {
-            session.saleChanged(sale, frame: frame)
+    private func tell(_ part: ArraySlice<WebSocketConnection>) {
+        guard let bytes = frame() else { return }
+        text.clear()
+        text.append(bytes)
+        let key = Session.key(of: sale)
+        part.withUnsafeBufferPointer { part in
+            for index in part.indices {
+                prefetch(part, before: index)
+                if hasLost && places[part[index].id] == nil { continue }
+                if part[index].sendAtOnce(text) { continue }
+                // Encoded when the socket can take it, with what is true then.
+                part[index].markChanged(key) { [weak self] in self?.frame() }
+            }
         }
+    }
+
+    /// A connection, and what the library has of it.
+    private func prefetch(_ connections: UnsafeBufferPointer<WebSocketConnection>, before index: Int) {
+        let (near, far) = (index + Prefetch.steps, index + 2 * Prefetch.steps)
+        // An array of objects is one of their addresses: read as such, none of them is touched.
+        if far < connections.count {
+            let addresses = UnsafeRawBufferPointer(connections)
+            Prefetch.object(
+                at: addresses.load(
+                    fromByteOffset: far * MemoryLayout<WebSocketConnection>.stride, as: UnsafeRawPointer.self))
+        }
+        if near < connections.count { Prefetch.socket(of: connections[near]) }
     }
 
     private func frame() -> [UInt8]? {
