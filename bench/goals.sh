@@ -8,7 +8,7 @@
 tell() { # port, clients, rounds, options…
     told_port=$1 told_clients=$2 told_rounds=$3
     shift 3
-    bench/build/subscribers --port "$told_port" --count "$told_clients" --rounds "$told_rounds" \
+    taskset -c "$last_core" bench/build/subscribers --port "$told_port" --count "$told_clients" --rounds "$told_rounds" \
         --publish "$work/publish" "$@" >"$work/told.json" || fail "the subscribers are not content"
 }
 
@@ -19,7 +19,7 @@ publishing() { # method, path, body, header
 }
 
 start_push_loop() { # bytes
-    bench/build/push_loop --bytes "$1" --seconds 120 >"$work/push_loop.log" &
+    $on_first_core bench/build/push_loop --bytes "$1" --seconds 120 >"$work/push_loop.log" &
     yardstick=$!
     until grep -qs listening "$work/push_loop.log"; do
         kill -0 "$yardstick" 2>/dev/null || fail "push_loop does not start"
@@ -28,7 +28,7 @@ start_push_loop() { # bytes
     push_port=$(figure port "$work/push_loop.log")
 }
 
-start_nchan() { # worker processes
+start_nchan() { # worker processes, and on which core if not on the first
     nchan_port=$(free_port)
     mkdir -p "$work/nginx"
     cat >"$work/nginx.conf" <<END
@@ -54,7 +54,7 @@ http {
     }
 }
 END
-    nginx -c "$work/nginx.conf" -e "$work/nginx.log" >>"$work/nginx.log" 2>&1 &
+    ${2-$on_first_core} nginx -c "$work/nginx.conf" -e "$work/nginx.log" >>"$work/nginx.log" 2>&1 &
     yardstick=$!
     until curl -s -o /dev/null -m 1 "http://127.0.0.1:$nchan_port/"; do
         kill -0 "$yardstick" 2>/dev/null || fail "nginx does not start: $(tail -n 3 "$work/nginx.log")"
@@ -64,11 +64,16 @@ END
 
 # Each round lets 150 in, so that every place changes by at least 1 % and everybody is told: from the PATCH to the last
 # of those who still wait, 10,000 on average.
+#
+# Who sends and who reads have a core each, in all three: else the reader's work, which interrupts the sender's, is counted as
+# well.
 measure_goal_ranks() {
     rounds=${quick:+6}
     rounds=${rounds:-12}
     room=told-$repetition
+    server_core=$on_first_core
     start_server
+    server_core=
     admin POST /api/rooms "{\"id\":\"$room\",\"maxActive\":1,\"passSeconds\":86400}" >/dev/null
     publishing PATCH "/api/rooms/$room" '{"maxActive":##########}' "$(cat "$work/authorization")$(printf '\r')"
     tell "$port" $((10000 + 75 * (rounds + 2))) "$rounds" --tokens "$work/tokens" --room "$room" --from 151 --step 150 \
@@ -99,7 +104,7 @@ measure_goal_ranks() {
     record goal_nchan "$ours" "$(figure toldPerSecond "$work/told.json")" "$ours_us" \
         "$(figure processorUs "$work/told.json")"
     [ -z "$quick" ] || return 0
-    start_nchan 2
+    start_nchan 2 ''
     tell "$nchan_port" 10000 "$rounds"
     stop_yardstick
     record nchan_two "$ours" "$(figure toldPerSecond "$work/told.json")"

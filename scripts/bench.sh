@@ -112,11 +112,18 @@ free_port() {
     echo "$port"
 }
 
+# What begins the server on a core of its own, where its yardstick has one too; nothing for the most part.
+server_core=
+first_core=$(taskset -cp $$ | sed 's/.*: //; s/[-,].*//')
+last_core=$(taskset -cp $$ | sed 's/.*: //; s/.*[-,]//')
+on_first_core="taskset -c $first_core"
+
 # Starts `dibs serve`, and waits until it is ready. Sets server, port and server_url.
 start_server() { # roles
     port=$(free_port)
     server_url=http://127.0.0.1:$port
-    DIBS_LISTEN=127.0.0.1:$port DIBS_ROLES=${1:-gateway,scheduler,committer} "$dibs" serve \
+    # shellcheck disable=SC2086 # a command, or nothing
+    DIBS_LISTEN=127.0.0.1:$port DIBS_ROLES=${1:-gateway,scheduler,committer} $server_core "$dibs" serve \
         >>"$work/server.log" 2>&1 </dev/null &
     server=$!
     tries=600

@@ -16,6 +16,19 @@ trap 'rm -f "$log"' EXIT
 # `timeout` passes the signal on to all that it started; it is in a group of its own, so nobody else would.
 trap '[ -z "$running" ] || kill -TERM "$running" 2>/dev/null || true; exit 143' INT TERM HUP
 
+# `swift test` that is ended leaves its tests behind, in a group of their own; they would take the second run's time.
+end_orphans() {
+    for program in /proc/[0-9]*/exe; do
+        case $(readlink "$program" 2>/dev/null || true) in
+        "$(pwd -P)"/.build/*/dibsPackageTests.xctest) ;;
+        *) continue ;;
+        esac
+        process=${program#/proc/}
+        process=${process%/exe}
+        ! grep -q '^PPid:.1$' "/proc/$process/status" 2>/dev/null || kill -KILL "$process" 2>/dev/null || true
+    done
+}
+
 # Swift Testing starts all tests at once; with a Redis, a PostgreSQL and several servers for many of them, two cores would
 # miss every bound.
 run() { # width, arguments…
@@ -30,7 +43,10 @@ run() { # width, arguments…
     grep -av '^◇' "$log" | grep -avE '^✔ Test .* with|^✔ Test case' || true
     case $status in
     0) ;;
-    124 | 137) echo "── the run was ended after $seconds s; what had not ended by then: $(listed unended)" ;;
+    124 | 137)
+        end_orphans
+        echo "── the run was ended after $seconds s; what had not ended by then: $(listed unended)"
+        ;;
     *) [ -z "$(listed unended)" ] || echo "── the run crashed; what had not ended by then: $(listed unended)" ;;
     esac
     return "$status"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds, and runs every test in a throw-away place: `swift test` and the page's tests at the same time, then the conformance
-# tests; page and conformance tests each against a throw-away server of their own. Status 0 only when all passed.
+# Builds, and runs every test in a throw-away place: `swift test`, then the page's tests and the conformance tests at the
+# same time, each against a throw-away server of their own. Status 0 only when all passed.
 #
 #   DIBS_TEST_ONLY   runs only the parts whose name contains this: swift, Page/run.sh, Conformance/…
 #   DIBS_WERROR      makes warnings of the compiler errors
@@ -200,6 +200,7 @@ python_packages() {
 # --- The run --------------------------------------------------------------------------------------------------------
 
 swift build --build-tests
+part swift 680 scripts/swift-test.sh || true
 
 page=
 conformance=
@@ -214,20 +215,20 @@ for suite in Tests/Page/run.sh Tests/Conformance/*.sh; do
     *) conformance="$conformance $suite" ;;
     esac
 done
-if [ -n "$page$conformance" ] && ! python_packages; then
-    echo "failed python-packages" >>"$results"
-    page= conformance=
+if [ -n "$page$conformance" ]; then
+    if ! python_packages; then
+        echo "failed python-packages" >>"$results"
+    else
+        # The page mostly waits, and schemathesis leaves no sale as it was: at the same time, apart.
+        # shellcheck disable=SC2086 # several suites are meant
+        {
+            [ -z "$page" ] || { lane page $page & lanes="$lanes $!"; }
+            [ -z "$conformance" ] || { lane conformance $conformance & lanes="$lanes $!"; }
+        }
+        for lane in $lanes; do wait "$lane" || echo "failed lane" >>"$results"; done
+        lanes=
+    fi
 fi
-
-# The page's tests mostly wait: they take what the others leave. Schemathesis leaves no sale as it was, so it has a server of
-# its own.
-# shellcheck disable=SC2086 # several suites are meant
-[ -z "$page" ] || { lane page $page & lanes="$lanes $!"; }
-part swift 680 scripts/swift-test.sh || true
-# shellcheck disable=SC2086
-[ -z "$conformance" ] || { lane conformance $conformance & lanes="$lanes $!"; }
-for lane in $lanes; do wait "$lane" || echo "failed lane" >>"$results"; done
-lanes=
 
 skipped=$(names skipped)
 failed=$(names failed)
