@@ -18,10 +18,10 @@ final class ClaimBatcher {
     }
 
     func decide(_ claim: Claim, on sale: SaleID) async throws(Outage) -> ClaimDecision {
-        // At once, not at the end of the turn: Redis may be back by then, and would be asked before anybody could check
-        // what it has kept.
-        guard router.isReady(for: Keys.Sale(sale).state) else { throw Outage(.redis, "not connected") }
-        return try await claims.ask(claim, of: sale)
+        let result = await withCheckedContinuation { continuation in
+            decide(claim, on: sale) { continuation.resume(returning: $0) }
+        }
+        return try result.get()
     }
 
     /// As ``decide(_:on:)``, without a task.
@@ -29,6 +29,8 @@ final class ClaimBatcher {
         _ claim: Claim, on sale: SaleID,
         _ answer: @escaping @LoopActor @Sendable (Result<ClaimDecision, Outage>) -> Void
     ) {
+        // At once, not at the end of the turn: Redis may be back by then, and would be asked before anybody could check
+        // what it has kept.
         guard router.isReady(for: Keys.Sale(sale).state) else {
             return answer(.failure(Outage(.redis, "not connected")))
         }

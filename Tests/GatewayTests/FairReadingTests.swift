@@ -119,7 +119,9 @@ struct FairReadingTests {
     }
 
     @Test func aLongRowOfRequestsIsAnsweredInOrder() async throws {
-        try await withServer { server in
+        try await withServer({
+            $0.receiveRate = TokenBucket.Limit(perSecond: 1000, burst: 1000)
+        }) { server in
             let socket = try await server.raw()
             let count = 150
             socket.send(

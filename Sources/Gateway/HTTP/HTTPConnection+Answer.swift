@@ -102,11 +102,16 @@ extension HTTPConnection {
 
     /// The answer is written: the next request is read now, or when it is this connection's turn.
     private func answered() {
+        guard !isInLine else { return }
+        guard let wsi, server.sharesReading else { return completed() }
         let now = EventLoop.monotonicMilliseconds
         requestsFullAt = max(now, requestsFullAt) + HTTPConnection.requestMilliseconds
         guard requestsFullAt - now > HTTPConnection.readAtOnce * HTTPConnection.requestMilliseconds else {
             return completed()
         }
+        isInLine = true
+        // Where the library had to send a rest, it was let read as well: not before this exchange is over.
+        lws_rx_flow_control(wsi, 0)
         server.reading.note(self)
     }
 

@@ -47,6 +47,8 @@ final class HTTPConnection: Peer {
     var refusals = 0
     /// So many are answered one after the other; then the connection ends, as new ones are limited more narrowly.
     static let mostRefusals = 100
+    /// Whether the next request waits for this connection's turn; the exchange before is not over until then.
+    var isInLine = false
     /// When as many requests may come at once as ever, on the loop's clock.
     var requestsFullAt: Int64 = 0
     /// Whether the next request came, in whole or in part, before the last one was answered.
@@ -219,7 +221,10 @@ final class HTTPConnection: Peer {
         return isToken ? String(decoding: parts[0], as: UTF8.self) : nil
     }
 
-    override func leaveLine() { completed() }
+    override func leaveLine() {
+        isInLine = false
+        completed()
+    }
 
     override func sweep(_ now: Int64) -> Int64 {
         guard now >= deadline else {

@@ -65,6 +65,9 @@ public final class GatewayServer {
     /// Open connections, WebSockets and others.
     public var connectionCount: Int { sweeper.count }
 
+    /// Whether connections that send much are read in turns: where what is read is limited at all.
+    var sharesReading: Bool { configuration.receiveRate != nil }
+
     /// Asked before connections that send much are read: whether enough is under way as it is.
     public func whenBusy(_ isBusy: @escaping @LoopActor () -> Bool) { reading.isBusy = isBusy }
 

@@ -406,7 +406,7 @@ public final class WebSocketConnection: Peer {
         }
         guard let wsi else { return now }
         let pingAfter = Int64(server.configuration.pingAfterSeconds) * 1000
-        if server.reading.isLoopBusy, server.configuration.receiveRate != nil { lookForPings(wsi) }
+        if server.reading.isLoopBusy, server.sharesReading { lookForPings(wsi) }
         if deadline > 0 {
             if now >= deadline { close(.noPong, "no answer to a ping") }
         } else if now - lastHeard >= pingAfter {
