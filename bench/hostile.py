@@ -176,6 +176,7 @@ class Attack:
 
     width = 200
     reads = True
+    talks = False
     # For a moment before a socket that was cut is made anew: nothing for the most part.
     pause = 0.0
 
@@ -197,8 +198,9 @@ class Attack:
             return
         self.open += 1
         self.made += 1
-        state = {"out": self.first(), "place": 0, "next": 0.0, "number": self.made}
-        self.selector.register(made, selectors.EVENT_READ * self.reads | selectors.EVENT_WRITE, state)
+        # What is sent on a WebSocket has to wait for the handshake's answer (RFC 6455, 4.1).
+        state = {"out": self.first(), "place": 0, "next": 0.0, "number": self.made, "waits": self.talks}
+        self.selector.register(made, selectors.EVENT_READ | selectors.EVENT_WRITE, state)
 
     def end(self, made):
         self.selector.unregister(made)
@@ -222,9 +224,9 @@ class Attack:
             for key, events in self.selector.select(0.01):
                 made, state = key.fileobj, key.data
                 try:
-                    if events & selectors.EVENT_READ and not made.recv(65536):
-                        raise ConnectionError
-                    if events & selectors.EVENT_WRITE:
+                    if events & selectors.EVENT_READ:
+                        self.read(made, state)
+                    if events & selectors.EVENT_WRITE and made.fileno() >= 0:
                         self.write(key, made, state)
                 except BlockingIOError:
                     pass
@@ -232,9 +234,16 @@ class Attack:
                     self.end(made)
             self.tick()
 
+    def read(self, made, state):
+        if not made.recv(65536):
+            raise ConnectionError
+        if state["waits"] or not self.reads:
+            state["waits"] = False
+            self.selector.modify(made, selectors.EVENT_READ * self.reads | selectors.EVENT_WRITE, state)
+
     def write(self, key, made, state):
         if state["place"] == len(state["out"]):
-            out = self.more(state)
+            out = None if state["waits"] else self.more(state)
             if out is False:
                 return self.end(made)
             if out is None:
@@ -258,17 +267,9 @@ class HandshakeFlood(Attack):
     def first(self):
         return HANDSHAKE
 
-    def more(self, state):
-        return None if self.reads else False
-
-    def write(self, key, made, state):
-        super().write(key, made, state)
-        if state["place"] == len(state["out"]):
-            try:
-                if made.recv(4096):
-                    self.end(made)
-            except BlockingIOError:
-                pass
+    def read(self, made, state):
+        made.recv(4096)
+        self.end(made)
 
 
 class Hoard(Attack):
@@ -305,12 +306,19 @@ class SlowBodies(Slowloris):
 class MessageFlood(Attack):
     """50 clients with 4 WebSockets each ping as fast as they can"""
     width = 200
+    talks = True
     texts = b"".join(say(type="ping", id=n) for n in range(2000))
 
     def first(self):
-        return HANDSHAKE + say(type="connect", token=token(f"flood-{self.made % 50}"))
+        return HANDSHAKE
+
+    def begin(self, state):
+        return say(type="connect", token=token(f"flood-{state['number'] % 50}"))
 
     def more(self, state):
+        if not state["next"]:
+            state["next"] = 1
+            return self.begin(state) + self.texts
         return self.texts
 
 
@@ -318,8 +326,8 @@ class PingFlood(MessageFlood):
     """200 WebSockets send ping frames as fast as they can"""
     texts = frame(b"x" * 100, 9) * 600
 
-    def first(self):
-        return HANDSHAKE
+    def begin(self, state):
+        return b""
 
 
 class ClaimFlood(MessageFlood):
@@ -332,19 +340,19 @@ class ClaimFlood(MessageFlood):
 
 class Torture(MessageFlood):
     """200 WebSockets send the deepest and longest messages that are taken, as fast as they can"""
-    texts = (frame('{"type":"ping","x":' + "[" * 30 + ",".join(['"\\u0041"'] * 1900) + "]" * 30 + "}")
+    texts = (frame('{"type":"ping","x":' + "[" * 30 + ",".join(['"\\u0041"'] * 1700) + "]" * 30 + "}")
              + frame("[" * 16000) + frame('{"a":' * 3000)) * 20
 
-    def first(self):
-        return HANDSHAKE
+    def begin(self, state):
+        return b""
 
 
 class Fragments(MessageFlood):
     """200 WebSockets send messages in fragments of a byte"""
     texts = frame("{", 1, False) + frame(" ", 0, False) * 8000
 
-    def first(self):
-        return HANDSHAKE
+    def begin(self, state):
+        return b""
 
 
 class SlowReaders(MessageFlood):

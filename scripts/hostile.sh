@@ -32,7 +32,13 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-DIBS_SERVICES_THROWAWAY=1 scripts/services.sh start "$work/services"
+# The clients have the last core, the server and its services the others: hostile clients would not be on its machine, and
+# where they are, the kernel runs them and the server in turns on one core while Redis waits for it.
+cores=$(nproc)
+server_cores=
+[ "$cores" -lt 2 ] || server_cores="taskset -c 0-$((cores - 2))"
+# shellcheck disable=SC2086 # words
+DIBS_SERVICES_THROWAWAY=1 $server_cores scripts/services.sh start "$work/services"
 for pair in $(scripts/services.sh urls "$work/services"); do
     # shellcheck disable=SC2163 # its value is NAME=value
     export "$pair"
@@ -40,7 +46,8 @@ done
 unset DIBS_ADMIN_KEY DIBS_SERVICE_KEY DIBS_JWT_SECRET DIBS_WORKERS DIBS_ROLES DIBS_RATE_LIMIT
 data=$work/services
 . scripts/keys.sh
-DIBS_LISTEN=127.0.0.1:0 "$binary" serve >"$work/log" 2>"$work/errors" &
+# shellcheck disable=SC2086 # words
+DIBS_LISTEN=127.0.0.1:0 $server_cores "$binary" serve >"$work/log" 2>"$work/errors" &
 server=$!
 port=
 while [ -z "$port" ]; do
@@ -50,6 +57,6 @@ while [ -z "$port" ]; do
     [ -n "$port" ] || port=$(sed -n 's/.*"port":\([0-9]*\).*"event":"listening".*/\1/p' "$work/log")
 done
 status=0
-python3 bench/hostile.py run --port "$port" --pid "$server" "$@" || status=$?
+taskset -c $((cores - 1)) python3 bench/hostile.py run --port "$port" --pid "$server" "$@" || status=$?
 kill -0 "$server" 2>/dev/null || { echo "the server has ended" >&2; tail -5 "$work/log" "$work/errors" >&2; status=1; }
 exit "$status"

@@ -98,6 +98,9 @@ public enum EventLoop {
         return UInt64(used.tv_sec) * 1_000_000_000 + UInt64(used.tv_nsec)
     }
 
+    /// How many processors this process may use.
+    public static var availableProcessors: Int { Int(uv_available_parallelism()) }
+
     /// Milliseconds since 1970 by the machine's clock, which may jump.
     public static var wallMilliseconds: Int64 {
         var now = timespec()

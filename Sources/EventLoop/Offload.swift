@@ -19,7 +19,7 @@ public struct LoopError: Error, CustomStringConvertible, Equatable {
 }
 
 extension EventLoop {
-    /// Does `work` on libuv's thread pool: hashing, reading files, whatever would block the loop.
+    /// Does `work` on libuv's thread pool: reading files, resolving names, whatever would block the loop.
     @LoopActor
     public static func offload<Success: Sendable>(
         _ work: @escaping @Sendable () throws -> Success
@@ -35,19 +35,25 @@ extension EventLoop {
         return try result.get()
     }
 
-    /// Does `work` on a thread of its own that gets only what processor time others leave: for what is long, and not to be
-    /// paid for by everybody else.
+    /// Does `work` on a thread of its own that leaves processor time to others: for what is long, and not to be paid for by
+    /// everybody else.
+    /// - Throws: what `work` throws; ``LoopError`` when the system has no thread for it.
     @LoopActor
     public static func offloadPolitely<Success: Sendable>(
         _ work: @escaping @Sendable () throws -> Success
     ) async throws -> Success {
         let result: Result<Success, any Error> = await withCheckedContinuation { continuation in
-            Thread {
-                // Linux has a niceness for each thread, contrary to POSIX (setpriority(2)). A thread of a pool could not go
-                // back without privileges.
-                setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 19)
-                continuation.resume(returning: Result { try work() })
-            }.start()
+            let job = Work<Success>(work: work, continuation: continuation)
+            // Retained here, released on the thread, if it comes to that.
+            let context = Unmanaged.passRetained(job as AnyWork)
+            var thread = pthread_t()
+            let status = pthread_create(&thread, nil, performPolitely, context.toOpaque())
+            if status == 0 {
+                pthread_detach(thread)
+            } else {
+                context.release()
+                continuation.resume(returning: .failure(LoopError(code: -status, operation: "pthread_create")))
+            }
         }
         return try result.get()
     }
@@ -85,6 +91,17 @@ extension EventLoop {
 // on a thread of libuv's pool.
 private func performWork(_ request: UnsafeMutablePointer<uv_work_t>?) {
     Unmanaged<AnyWork>.fromOpaque(request!.pointee.data).takeUnretainedValue().perform()
+}
+
+private func performPolitely(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+    // Linux has a niceness for each thread, contrary to POSIX (setpriority(2)). A thread of a pool could not go back without
+    // privileges. 10 is a tenth of what others get where a core is short: with the lowest, or with SCHED_IDLE, it would stand
+    // still on a busy machine, and Linux 6.18 let Redis wait behind such a thread for up to 0.3 s.
+    setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
+    let job = Unmanaged<AnyWork>.fromOpaque(context!).takeRetainedValue()
+    job.perform()
+    job.finish()
+    return nil
 }
 
 private func finishWork(_ request: UnsafeMutablePointer<uv_work_t>?, _ status: Int32) {

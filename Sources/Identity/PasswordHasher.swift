@@ -30,20 +30,26 @@ public struct PasswordCost: Hashable, Sendable {
 /// Hashes passwords with Argon2id (RFC 9106, by libargon2) beside the event loop, a few at a time.
 ///
 /// How many run and wait is bounded, because each takes a core and 19 MiB for some 20 ms: a flood of log-ins must cost
-/// neither the machine's memory nor the sales their time. Beyond the bound it throws ``PasswordError/busy``.
+/// neither the machine's memory nor the sales their time. Beyond the bound, and after some seconds of waiting, it throws
+/// ``PasswordError/busy``: a machine whose cores are all at work has no time for it.
 @LoopActor
 public final class PasswordHasher {
     private let cost: PasswordCost
     private let maximumWaiting: Int
+    private let patience: Int64
     private var free: Int
-    private var waiting: [CheckedContinuation<Void, Never>] = []
+    private var waiting: [(turn: CheckedContinuation<Void, any Error>, until: Int64)] = []
+    private let timer = LoopTimer()
 
-    /// A hasher that lets so many run and so many wait.
-    public init(cost: PasswordCost = .recommended, running: Int = 2, waiting: Int = 64) {
+    /// A hasher that lets so many run, and so many wait for at most `patience` milliseconds. By default one runs, or two
+    /// where that leaves half of the cores to others.
+    public init(cost: PasswordCost = .recommended, running: Int? = nil, waiting: Int = 64, patience: Int64 = 5000) {
+        let running = running ?? max(1, min(2, EventLoop.availableProcessors / 2))
         precondition(running > 0 && waiting >= 0)
         self.cost = cost
         free = running
         maximumWaiting = waiting
+        self.patience = patience
     }
 
     /// A new password's hash with a random salt, as text that says how it was made (`$argon2id$v=19$…`).
@@ -65,12 +71,29 @@ public final class PasswordHasher {
         } else {
             guard waiting.count < maximumWaiting else { throw PasswordError.busy }
             // Whoever ends hands its place on without giving it back.
-            await withCheckedContinuation { waiting.append($0) }
+            try await withCheckedThrowingContinuation { turn in
+                waiting.append((turn, EventLoop.monotonicMilliseconds + patience))
+                if !timer.isRunning { watchWaiting() }
+            }
         }
         defer {
-            if waiting.isEmpty { free += 1 } else { waiting.removeFirst().resume() }
+            if waiting.isEmpty { free += 1 } else { waiting.removeFirst().turn.resume() }
         }
         return try await EventLoop.offloadPolitely(work)
+    }
+
+    private func watchWaiting() {
+        guard let first = waiting.first else { return }
+        timer.start(after: max(1, first.until - EventLoop.monotonicMilliseconds)) { [weak self] in
+            self?.sendAwayWhoWaitedTooLong()
+        }
+    }
+
+    private func sendAwayWhoWaitedTooLong() {
+        while let first = waiting.first, first.until <= EventLoop.monotonicMilliseconds {
+            waiting.removeFirst().turn.resume(throwing: PasswordError.busy)
+        }
+        watchWaiting()
     }
 }
 

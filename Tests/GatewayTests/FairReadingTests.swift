@@ -15,6 +15,7 @@ private final class Reader: Peer {
         var read: [Int] = []
         var stopped: [Int] = []
         var isBusy = false
+        var onRead: @LoopActor () -> Void = {}
     }
 
     init(_ number: Int, _ line: Line) {
@@ -24,7 +25,10 @@ private final class Reader: Peer {
     }
 
     override func standInLine() { line.stopped.append(number) }
-    override func leaveLine() { line.read.append(number) }
+    override func leaveLine() {
+        line.read.append(number)
+        line.onRead()
+    }
     override var staysInLine: Bool { isSuspect }
 }
 
@@ -59,7 +63,7 @@ struct FairReadingTests {
 
     @Test func nobodyIsReadWhileItIsBusy() async throws {
         try await onLoop {
-            let (reading, line) = (FairReading(), Reader.Line())
+            let (reading, line) = (FairReading(patience: .max / 2), Reader.Line())
             line.isBusy = true
             reading.isBusy = { line.isBusy }
             for number in 0..<10 { reading.note(Reader(number, line)) }
@@ -68,6 +72,39 @@ struct FairReadingTests {
             line.isBusy = false
             while line.read.count < 10 { await self.turn() }
             #expect(line.read == Array(0..<10))
+        }
+    }
+
+    @Test func whileItIsBusyTheLineIsReadAllTheSame() async throws {
+        try await onLoop {
+            let (reading, line) = (FairReading(patience: 1), Reader.Line())
+            line.isBusy = true
+            reading.isBusy = { line.isBusy }
+            for number in 0..<10 { reading.note(Reader(number, line)) }
+            // Nothing else wakes the loop for it.
+            while line.read.count < 10 { await EventLoop.sleep(milliseconds: 1) }
+            #expect(line.read == Array(0..<10))
+        }
+    }
+
+    /// What the line costs, others get twice; without others, it goes on at once.
+    @Test func othersGetTheMostOfTheTime() async throws {
+        try await onLoop {
+            let (reading, line) = (FairReading(), Reader.Line())
+            let cost: UInt64 = 1_000_000
+            line.onRead = {
+                let until = EventLoop.workNanoseconds + cost
+                while EventLoop.workNanoseconds < until {}
+            }
+            let count = 12
+            for number in 0..<count { reading.note(Reader(number, line)) }
+            let began = EventLoop.nanoseconds
+            while line.read.count < count {
+                reading.noteOther()
+                await self.turn()
+            }
+            // The last of them leaves its time after this.
+            #expect(EventLoop.nanoseconds - began >= UInt64(count - 1) * 3 * cost * 9 / 10)
         }
     }
 
@@ -115,6 +152,25 @@ struct FairReadingTests {
                 #expect(next == 400 && pongs == 1)
                 socket.close()
             }
+        }
+    }
+
+    /// Who is paused in the middle of what was read of it, again and again, loses nothing either.
+    @Test func pausesLoseNothing() async throws {
+        try await withServer({
+            $0.receiveRate = TokenBucket.Limit(perSecond: 200_000, burst: 3000)
+        }) { server in
+            let socket = try await server.raw()
+            #expect(await socket.upgrade())
+            socket.send((0..<600).flatMap { RawFrame.text("\($0) " + String(repeating: "x", count: $0 % 97)) })
+            for number in 0..<600 {
+                let expected = "\(number) " + String(repeating: "x", count: number % 97)
+                guard let frame = await socket.frame(), frame.text == expected else {
+                    Issue.record("message \(number) is another one, or missing")
+                    break
+                }
+            }
+            socket.close()
         }
     }
 

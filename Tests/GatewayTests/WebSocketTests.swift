@@ -212,6 +212,29 @@ struct WebSocketTests {
         }
     }
 
+    /// Nothing is read of a client, so its pongs aren't either: it is no less there for that.
+    @Test func whoIsNotReadIsNotCut() async throws {
+        try await withServer({
+            $0.pingAfterSeconds = 1
+            $0.pongTimeoutSeconds = 1
+            $0.sweepMilliseconds = 20
+        }) { server in
+            let socket = try await server.raw()
+            #expect(await socket.upgrade())
+            server.echo.onText = { connection, text in
+                guard text == Array("pause".utf8) else { return _ = connection.send(text) }
+                connection.pauseReceiving(milliseconds: 3500)
+            }
+            socket.send(RawFrame.text("pause"))
+            #expect(await socket.frame()?.opcode == 9)
+            socket.send(RawFrame.encode(10, Array("dibs".utf8)) + RawFrame.text("later"))
+            var frame = await socket.frame()
+            while frame?.opcode == 9 { frame = await socket.frame() }
+            #expect(frame?.text == "later")
+            #expect(server.echo.closed.items == [])
+        }
+    }
+
     @Test func firstFramesBehindTheHandshake() async throws {
         try await withServer { server in
             let socket = try await server.raw()

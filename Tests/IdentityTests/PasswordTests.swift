@@ -82,6 +82,20 @@ struct PasswordTests {
         }
     }
 
+    @Test @LoopActor func whoWaitsTooLongIsToldSo() async throws {
+        let long = PasswordCost(memory: 65536, passes: 40)
+        let hasher = PasswordHasher(cost: long, running: 1, waiting: 2, patience: 20)
+        let first = EventLoop.task { try? await hasher.hash("x") }
+        let second = EventLoop.task {
+            _ = await #expect(throws: PasswordError.busy) { try await hasher.hash("x") }
+        }
+        // It comes before the end of the first, which takes some seconds.
+        await second.value
+        #expect(await first.value?.hasPrefix("$argon2id$") == true)
+        // The place is free again.
+        #expect(try await hasher.hash("x").hasPrefix("$argon2id$"))
+    }
+
     @Test @LoopActor func tooManyAtOnceAreToldSo() async throws {
         let hasher = PasswordHasher(cost: Self.cheap, running: 1, waiting: 2)
         // All start in one turn of the loop, before the first can be done: one runs, two wait, two are refused.

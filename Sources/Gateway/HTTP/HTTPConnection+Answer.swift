@@ -60,7 +60,7 @@ extension HTTPConnection {
         self.head = nil
         outgoing = Outgoing(body: response.body, written: written, closesAfter: !keepAlive)
         enter(.writing, seconds: server.configuration.writeTimeoutSeconds)
-        guard Scratch.write(wsi, first, LWS_WRITE_HTTP) else { return kill(hard: true) }
+        guard Scratch.write(wsi, first, LWS_WRITE_HTTP) else { return cut() }
         goOn()
     }
 
@@ -85,7 +85,7 @@ extension HTTPConnection {
                 return awaitSocket(wsi)
             }
             let end = min(body.count, written + HTTPConnection.pieceBytes)
-            guard Scratch.write(wsi, body[written..<end], LWS_WRITE_HTTP) else { return kill(hard: true) }
+            guard Scratch.write(wsi, body[written..<end], LWS_WRITE_HTTP) else { return cut() }
             writtenNow += end - written
             written = end
         }
@@ -103,12 +103,16 @@ extension HTTPConnection {
     /// The answer is written: the next request is read now, or when it is this connection's turn.
     private func answered() {
         guard !isInLine else { return }
-        guard let wsi, server.sharesReading else { return completed() }
+        guard let wsi, let outgoing, !outgoing.closesAfter, server.sharesReading else { return completed() }
         let now = EventLoop.monotonicMilliseconds
+        let atOnce = HTTPConnection.readAtOnce * HTTPConnection.requestMilliseconds
         requestsFullAt = max(now, requestsFullAt) + HTTPConnection.requestMilliseconds
-        guard requestsFullAt - now > HTTPConnection.readAtOnce * HTTPConnection.requestMilliseconds else {
+        guard requestsFullAt - now > atOnce else {
+            server.reading.noteOther()
             return completed()
         }
+        // What was asked at once long ago is forgiven.
+        requestsFullAt = min(requestsFullAt, now + 2 * atOnce)
         isInLine = true
         // Where the library had to send a rest, it was let read as well: not before this exchange is over.
         lws_rx_flow_control(wsi, 0)
@@ -125,7 +129,7 @@ extension HTTPConnection {
     private func awaitSocket(_ wsi: OpaquePointer) {
         if let writability { return writability.watch() }
         guard let watch = Writability(of: lws_get_socket_fd(wsi), { [weak self] in self?.goOn() }) else {
-            return kill(hard: true)
+            return cut()
         }
         writability = watch
         watch.watch()
@@ -156,6 +160,12 @@ extension HTTPConnection {
         }
         phase = .closing
         kill()
+    }
+
+    /// Ends the connection, whatever is under way.
+    private func cut() {
+        phase = .closing
+        kill(hard: true)
     }
 
     /// Ends a connection on which nothing is under way; the others end with their answer.

@@ -227,7 +227,10 @@ final class HTTPConnection: Peer {
     }
 
     override func sweep(_ now: Int64) -> Int64 {
-        guard now >= deadline else {
+        // The library has deadlines of its own for an end that has begun.
+        guard phase != .closing || now >= deadline else { return now }
+        // Who stands in line is waited for by nobody but itself.
+        guard now >= deadline, !isInLine else {
             // Of a head that has begun to come, nobody tells us; but the library has made room for it.
             if phase == .waiting, !isHeadComing, let wsi, HeaderTable.isAttached(wsi) {
                 isHeadComing = true

@@ -3,29 +3,41 @@ import EventLoop
 /// Shares the loop's time among connections that send more than a person does.
 ///
 /// Who sends little is read at once. Who sends much stands in line with its like, and a few of the line are read in each
-/// turn: however many they are, a turn stays short, and the others are answered in the next. This limits nobody: when
-/// nothing else is to be done, the next turn comes at once. What waits is in the senders' own systems.
+/// turn: however many they are, a turn stays short, and the others are answered in the next. While others are there, all
+/// of the line together get a third of the loop's time: the rest is for them, and for Redis and PostgreSQL where they
+/// share the machine. With nobody else there, the next turn comes at once. What waits is in the senders' own systems.
 @LoopActor
 final class FairReading {
-    /// Whether so much waits for decisions that it would only grow: then nobody of the line is read.
+    /// Whether so much waits for decisions that it would only grow: then the line is read rarely.
     var isBusy: @LoopActor () -> Bool = { false }
+    /// So often it is read all the same, in milliseconds: who is in it may have one message that matters, or a pong.
+    private let patience: Int64
 
     /// How many of the line are read in one turn of the loop, each once: as many as make a turn take a third of a millisecond.
     private var readInTurn = 1
     private static let mostInTurn = 128
     private static let turnNanoseconds: UInt64 = 300_000
-    /// When the last of them were read, if the loop has not slept since.
-    private var lastRead: UInt64 = 0
     /// Those who sent in this turn what was too much for a person.
     private var noted: [Peer] = []
     private var line: [Peer] = []
     private var first = 0
     private var isAwaitingTurn = false
+    /// When some of the line were read, or it began, in the loop's milliseconds.
+    private var movedAt: Int64 = 0
+
+    /// When somebody was read who is not of the line, in the loop's milliseconds.
+    private var othersHeardAt: Int64 = .min / 2
+    /// For so long after that, others count as being there: a rush has no such gap, and a load test is over by then.
+    private static let othersStayMilliseconds: Int64 = 100
+    /// Ends the time that is left to others, or to what it is busy with.
+    private let pause = LoopTimer()
 
     /// Whether the loop's thread works for more than a third of the time, as of the last look at that.
     private(set) var isLoopBusy = false
     private var lookedAt: UInt64 = 0
     private var worked: UInt64 = 0
+
+    init(patience: Int64 = 20) { self.patience = patience }
 
     /// Looks at how much the loop's thread works. To be called many times a second.
     func lookAtLoop() {
@@ -35,6 +47,9 @@ final class FairReading {
         (lookedAt, worked) = (now, work)
     }
 
+    /// Notes that somebody was read who sends no more than a person does.
+    func noteOther() { othersHeardAt = EventLoop.monotonicMilliseconds }
+
     /// Puts a connection in line, as of the end of this turn.
     func note(_ peer: Peer) {
         if noted.isEmpty { Turn.atEnd(.flush) { self.endTurn() } }
@@ -43,6 +58,7 @@ final class FairReading {
 
     private func endTurn() {
         for peer in noted { peer.standInLine() }
+        if first == line.count { movedAt = EventLoop.monotonicMilliseconds }
         line.append(contentsOf: noted)
         noted.removeAll(keepingCapacity: true)
         awaitTurn()
@@ -52,31 +68,21 @@ final class FairReading {
         guard first < line.count, !isAwaitingTurn else { return }
         isAwaitingTurn = true
         let isBusy = isBusy()
-        if isBusy { lastRead = 0 }
-        // What it is busy with ends by an event, which begins a turn.
+        // What it is busy with ends by an event, which begins a turn, or not in time.
+        if isBusy { pause.start(after: patience) { Turn.atNextEnd(atOnce: true) {} } }
         Turn.atNextEnd(atOnce: !isBusy) {
             self.isAwaitingTurn = false
-            if !self.isBusy() { self.readSome() }
-            self.awaitTurn()
-        }
-    }
-
-    /// Makes turns longer or shorter.
-    private func adapt() {
-        let now = EventLoop.nanoseconds
-        if lastRead > 0 {
-            let took = now - lastRead
-            if took > Self.turnNanoseconds * 3 / 2 {
-                readInTurn = max(1, readInTurn / 2)
-            } else if took < Self.turnNanoseconds {
-                readInTurn = min(Self.mostInTurn, readInTurn + 1)
+            if self.isBusy(), EventLoop.monotonicMilliseconds - self.movedAt < self.patience {
+                self.awaitTurn()
+            } else {
+                self.readSome()
             }
         }
-        lastRead = now
     }
 
     private func readSome() {
-        adapt()
+        movedAt = EventLoop.monotonicMilliseconds
+        let began = EventLoop.workNanoseconds
         var again: [Peer] = []
         for _ in 0..<readInTurn where first < line.count {
             let peer = line[first]
@@ -84,16 +90,41 @@ final class FairReading {
             peer.leaveLine()
             if peer.staysInLine { again.append(peer) }
         }
-        // They are read in the poll to come.
-        if !again.isEmpty { Turn.atNextEnd(atOnce: false) { for peer in again { self.note(peer) } } }
         if first == line.count {
             line.removeAll(keepingCapacity: line.count < 1024)
             first = 0
-            // Without a line, the loop may sleep.
-            lastRead = 0
         } else if first > 1024, first * 2 > line.count {
             line.removeFirst(first)
             first = 0
+        }
+        // They are read in the poll to come. Until it is over, nobody else is.
+        isAwaitingTurn = true
+        Turn.atNextEnd(atOnce: false) {
+            self.isAwaitingTurn = false
+            for peer in again { self.note(peer) }
+            let took = EventLoop.workNanoseconds - began
+            self.adapt(took)
+            self.leaveTime(took)
+        }
+    }
+
+    /// Makes turns longer or shorter.
+    private func adapt(_ took: UInt64) {
+        if took > Self.turnNanoseconds * 3 / 2 {
+            readInTurn = max(1, readInTurn / 2)
+        } else if took < Self.turnNanoseconds {
+            readInTurn = min(Self.mostInTurn, readInTurn + 1)
+        }
+    }
+
+    /// Leaves others twice the time that the line took, if there are any, and reads on then.
+    private func leaveTime(_ took: UInt64) {
+        guard EventLoop.monotonicMilliseconds - othersHeardAt < Self.othersStayMilliseconds else { return awaitTurn() }
+        isAwaitingTurn = true
+        // Timers know milliseconds: rounded up, which also is the least.
+        pause.start(after: max(1, Int64((took * 2 + 500_000) / 1_000_000))) {
+            self.isAwaitingTurn = false
+            self.awaitTurn()
         }
     }
 }

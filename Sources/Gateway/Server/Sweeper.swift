@@ -29,7 +29,12 @@ final class Sweeper {
     /// How many there are.
     private(set) var count = 0
 
-    /// Called before a part of them is looked at; says whether all of it has to be, due or not.
+    /// Where the look at those who are not due goes on, in each lane.
+    private var looked = [Int](repeating: 0, count: laneCount)
+    /// So many of them are looked at in one step.
+    private static let mostNotDue = 512
+
+    /// Called before a part of them is looked at; says whether others have to be as well, due or not.
     var beforeStep: @LoopActor () -> Bool = { false }
 
     init(period: Int64) { self.period = period }
@@ -80,12 +85,18 @@ final class Sweeper {
     var all: [Peer] { lanes.flatMap { $0.map(\.peer) } }
 
     private func step() {
-        let isAll = beforeStep()
+        let looksAtMore = beforeStep()
         let now = EventLoop.monotonicMilliseconds
         // A list of its own: sweeping may close connections, and so move others.
         var due: [Peer] = []
-        for index in lanes[next].indices where isAll || lanes[next][index].notBefore <= now {
-            due.append(lanes[next][index].peer)
+        let lane = lanes[next]
+        for index in lane.indices where lane[index].notBefore <= now { due.append(lane[index].peer) }
+        if looksAtMore, !lane.isEmpty {
+            for _ in 0..<min(lane.count, Self.mostNotDue) {
+                let index = looked[next] % lane.count
+                looked[next] = index + 1
+                if lane[index].notBefore > now { due.append(lane[index].peer) }
+            }
         }
         next = (next + 1) % Sweeper.laneCount
         for peer in due {

@@ -153,7 +153,7 @@ public final class WebSocketConnection: Peer {
 
     /// Stops reading from the client, or goes on: the kernel's buffers, and then the client, do the waiting.
     public func setReceiving(_ receiving: Bool) {
-        guard state == .open, let wsi else { return }
+        guard state != .closed, let wsi else { return }
         lws_rx_flow_control(wsi, receiving ? 1 : 0)
     }
 
@@ -176,14 +176,14 @@ public final class WebSocketConnection: Peer {
 
     override func leaveLine() {
         isInLine = isSuspect
-        if state == .open, !isPaused { readOn() }
+        if !isPaused { readOn() }
     }
 
-    override var staysInLine: Bool { isSuspect && state == .open }
+    override var staysInLine: Bool { isSuspect && state != .closed }
 
     /// Compares what the socket has received with what the library told of. Of pings it tells nothing: whoever sends many
     /// stays in line. To be called when the loop has much to do, as it takes a system call.
-    private func lookForPings(_ wsi: OpaquePointer) {
+    private func lookForSilentFlood(_ wsi: OpaquePointer) {
         let descriptor = lws_get_socket_fd(wsi)
         let total = TCPInfo.receivedBytes(descriptor)
         let silent = Int64(total) - lookedAt - charged
@@ -286,11 +286,14 @@ public final class WebSocketConnection: Peer {
         // At least 20 ms, so that there is something to read then that is worth it.
         if over > 0 { pauseReceiving(milliseconds: max(20, over / 1000)) }
         charged += Int64(count + Self.pieceCost)
+        let atOnce = Int64(Self.readAtOnce * 1000 / Self.readInSecond)
         personFullAt = max(now, personFullAt) + Int64((count + Self.pieceCost) * 1000 / Self.readInSecond)
-        if personFullAt - now > Int64(Self.readAtOnce * 1000 / Self.readInSecond), !isInLine {
-            isInLine = true
-            server.reading.note(self)
-        }
+        // What was sent at once is forgiven in two seconds: then it counts as a person again.
+        personFullAt = min(personFullAt, now + 2 * atOnce)
+        guard !isInLine else { return }
+        guard personFullAt - now > atOnce else { return server.reading.noteOther() }
+        isInLine = true
+        server.reading.note(self)
     }
 
     private func writable() -> Int32 {
@@ -367,8 +370,10 @@ public final class WebSocketConnection: Peer {
     }
 
     private func beginClosing(_ reason: CloseReason) {
-        // The library has to see how the client answers.
-        if isPaused || isInLine { setReceiving(true) }
+        // The library has to see how the client answers: soon, or when it is the turn of one who sends too much, which it may
+        // go on with.
+        if isPaused && !isInLine { setReceiving(true) }
+        isSuspect = isInLine
         (state, isPaused) = (.closing, false)
         isFrameOwed = reason.origin == .local
         self.reason = Ending(reason)
@@ -399,23 +404,34 @@ public final class WebSocketConnection: Peer {
 
     override func sweep(_ now: Int64) -> Int64 {
         if state == .closing {
-            guard now >= deadline else { return deadline }
+            guard now >= deadline else {
+                // Until its end it may send more, of which the library tells nothing either.
+                if server.reading.isLoopBusy, server.sharesReading, let wsi { lookForSilentFlood(wsi) }
+                return now
+            }
             deadline = now + 5000
             kill(hard: true)
             return deadline
         }
         guard let wsi else { return now }
         let pingAfter = Int64(server.configuration.pingAfterSeconds) * 1000
-        if server.reading.isLoopBusy, server.sharesReading { lookForPings(wsi) }
+        if server.reading.isLoopBusy || isSuspect, server.sharesReading { lookForSilentFlood(wsi) }
         if deadline > 0 {
-            if now >= deadline { close(.noPong, "no answer to a ping") }
+            if now >= deadline {
+                // Its answer may be what nobody has read yet, where it stands in line to be.
+                if TCPInfo.unreadBytes(lws_get_socket_fd(wsi)) > 0 {
+                    heard()
+                } else {
+                    close(.noPong, "no answer to a ping")
+                }
+            }
         } else if now - lastHeard >= pingAfter {
             deadline = now + Int64(server.configuration.pongTimeoutSeconds) * 1000
             // Where the socket takes nothing, the silence alone decides. The payload is needed: the library doesn't
             // tell of an empty pong (lib/roles/ws/ops-ws.c:591).
             if lws_partial_buffered(wsi) == 0 && !Scratch.write(wsi, "dibs".utf8, LWS_WRITE_PING) { broken() }
         }
-        return deadline > 0 ? deadline : lastHeard + pingAfter
+        return isSuspect ? now : deadline > 0 ? deadline : lastHeard + pingAfter
     }
 
     private func waiting() -> Box {

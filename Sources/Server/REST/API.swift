@@ -20,6 +20,10 @@ final class API {
     /// The answer to one request; never throws, never blocks.
     func respond(to request: HTTPRequest) async -> HTTPResponse {
         let response = await answer(request)
+        // Whoever is refused over and over hears it late: it asks again when it has heard.
+        if response.status == 429, let pause = services.rates.pauseBeforeRefusal(request.remoteAddress) {
+            await EventLoop.sleep(milliseconds: pause)
+        }
         services.metrics.responses[response.status, default: 0] += 1
         return response
     }

@@ -17,7 +17,8 @@ struct OrderCommitter: StreamWork {
     let log: Log
 
     let name = "sale"
-    // Entries of a sale are orders of their own, and may be committed by several processes anyway.
+    // Entries of a sale are orders of their own, and may be committed by several processes anyway. So of two orders of one
+    // client, of which the balance covers one, the later may be the one that is confirmed.
     let batchesAtOnce = 2
 
     func active() async throws -> Set<SaleID> { Set(try await store.activeSales().map(\.sale.id)) }

@@ -39,6 +39,7 @@ final class RateLimits {
     private var addressRequests = RateTable<PeerAddress>()
     private var addressFailures = RateTable<PeerAddress>()
     private var addressPasswords = RateTable<PeerAddress>()
+    private var addressRefusals = RateTable<PeerAddress>()
     /// Each client's floor: what it may do whatever its address does.
     private var floors = RateTable<ClientID>()
     private var names = RateTable<String>()
@@ -63,6 +64,11 @@ final class RateLimits {
         let name: String
         let address: PeerAddress
     }
+
+    /// Requests and connects of one address that are refused for being too many, and hear so at once; and how many
+    /// milliseconds later the others do.
+    private static let quickRefusals = TokenBucket.Limit(perSecond: 20, burst: 200)
+    private static let refusalPause: Int64 = 1000
 
     /// What a client that wants to change something is told.
     enum Verdict {
@@ -139,6 +145,14 @@ final class RateLimits {
         return addressFailures.take(address.subscriber, limit, now: now) || refused("address_failures")
     }
 
+    /// For how many milliseconds an address is kept waiting that is to hear, once more, that it asks too much; nil for one
+    /// that has not heard it often. It waits with its sockets, whose number is limited: so a flood of new connections, or of
+    /// requests, that are only refused becomes a trickle.
+    func pauseBeforeRefusal(_ address: PeerAddress) -> Int64? {
+        guard counts(address) else { return nil }
+        return addressRefusals.take(address.subscriber, Self.quickRefusals, now: now) ? nil : Self.refusalPause
+    }
+
     /// Whether an account may be signed in to from an address: its wrong passwords from there are not too many, nor, if
     /// there were any, those from everywhere.
     func maySignIn(_ name: String, from address: PeerAddress) -> Bool {
@@ -176,6 +190,7 @@ final class RateLimits {
         addressRequests.tidy(now: now)
         addressFailures.tidy(now: now)
         addressPasswords.tidy(now: now)
+        addressRefusals.tidy(now: now)
         floors.tidy(now: now)
         names.tidy(now: now)
         namesFromAddresses.tidy(now: now)

@@ -147,7 +147,7 @@ final class StreamFollower<Work: StreamWork> {
         // What this process has in hand itself, while PostgreSQL is away, is nobody's to take.
         guard let entries = entries?.filter({ !inHand.contains(work.name(of: $0)) }), !entries.isEmpty else { return }
         log(.warning, "entries_taken_over", [work.name: .text("\(subject)"), "entries": .init(entries.count)])
-        await finish(entries)
+        await finishing(entries).value
     }
 
     private func follow(_ subject: Subject) async {
@@ -200,17 +200,20 @@ final class StreamFollower<Work: StreamWork> {
             // What throws, the sweep comes back to.
             guard let entries = try? await work.read(subject, consumer: consumer, count: batchSize), !entries.isEmpty
             else { break }
-            before.append(EventLoop.task { await self.finish(entries) })
+            before.append(finishing(entries))
             if before.count == work.batchesAtOnce { await before.removeFirst().value }
         }
         for batch in before { await batch.value }
     }
 
-    private func finish(_ entries: [Work.Entry]) async {
+    /// Has entries finished. They are in hand at once.
+    private func finishing(_ entries: [Work.Entry]) -> Task<Void, Never> {
         let names = entries.map(work.name(of:))
         inHand.formUnion(names)
-        await work.finish(entries)
-        inHand.subtract(names)
+        return EventLoop.task {
+            await self.work.finish(entries)
+            self.inHand.subtract(names)
+        }
     }
 }
 

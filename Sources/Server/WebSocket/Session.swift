@@ -207,7 +207,7 @@ final class Session {
             return isForged && !rates.failed(address)
                 ? close(.rateLimited, "too many bad tokens") : close(.badToken, "the token is not valid")
         }
-        guard rates.mayConnect(who.client) else { return close(.rateLimited, "too many connections") }
+        guard rates.mayConnect(who.client) else { return closeAfterPause("too many connections") }
         state = .connecting
         expiresAt = who.expiresAt
         hub.expires(at: expiresAt)
@@ -217,6 +217,20 @@ final class Session {
         self.presence = presence
         presence.add(self)
         EventLoop.task { await self.join(presence, resume: message.resume, id: message.id) }
+    }
+
+    /// Ends the connection of a client that connects too often: at once, or where that is its address's habit, after a pause,
+    /// in which it can't do it again.
+    private func closeAfterPause(_ words: String) {
+        guard let pause = hub.limits.rates.pauseBeforeRefusal(connection.remoteAddress) else {
+            return close(.rateLimited, words)
+        }
+        state = .connecting
+        connection.pauseReceiving(milliseconds: pause)
+        EventLoop.task {
+            await EventLoop.sleep(milliseconds: pause)
+            if self.state == .connecting { self.close(.rateLimited, words) }
+        }
     }
 
     /// Whether it was opened with this token.
@@ -252,7 +266,7 @@ final class Session {
         var end = last
         if case .sameIfKept(let run) = meaning, let kept { end = kept.last(ofRun: run) }
         if let valid, valid <= end, Int64(outcomes.count) == last - valid {
-            state = .connected
+            becomeConnected()
             reply(ServerFrame.connected(client: client, epoch: epoch, offset: valid, recovered: true, id: id))
             lastTold = valid
             if DeliberateBug.resumeSkips.isOn, let skipped = outcomes.first {
@@ -263,7 +277,7 @@ final class Session {
         // The truth is read after the log's end is known: what happens in between is told twice, but never not at all.
         let truth = resume == nil ? [] : try? await hub.presentTruth(of: client)
         guard state == .connecting else { return }
-        state = .connected
+        becomeConnected()
         // Until the truth was told, the client must not be able to resume past it.
         let good = truth == nil ? try hub.epochs.unusable() : epoch
         reply(ServerFrame.connected(client: client, epoch: good, offset: last, recovered: false, id: id))
@@ -271,6 +285,11 @@ final class Session {
         for outcome in truth ?? [] { reply(ServerFrame.outcome(outcome, offset: nil)) }
         perform(cursor.start(after: last))
         if truth == nil { EventLoop.task { await self.tellTruthLater(client) } }
+    }
+
+    private func becomeConnected() {
+        state = .connected
+        hub.arrivals += 1
     }
 
     /// Tells the present truth as soon as it can be known: an incomplete one would be taken for all there is.
@@ -476,6 +495,7 @@ final class Session {
             switch try await hub.rooms.join(client, self, room) {
             case .waiting(let place):
                 reply(ServerFrame.joined(place, of: room, id: id))
+                hub.arrivals += 1
                 _ = claims.end(handle)
             case .admitted(let token, let expiresAt):
                 guard state == .connected else { return }

@@ -53,10 +53,14 @@ final class SessionHub {
     private let sweepTimer = LoopTimer()
     private let renewTimer = LoopTimer()
     private var sweeps = 0
-    /// What came to connect or to join: as of the last look, and when memory was given back last.
-    private var lastArrivals: Int64 = 0
-    private var arrivalsAtTrim: Int64 = 0
-    private static let arrivalsBetweenTrims: Int64 = 1000
+    /// How many have connected, and joined: by now, as of the last look, and when memory was given back last.
+    var arrivals = 0
+    private var lastArrivals = 0
+    private var arrivalsAtTrim = 0
+    private static let arrivalsBetweenTrims = 1000
+    /// Not before this sweep is memory given back again: nobody shall be able to ask for it all the time.
+    private var nextTrim = 0
+    private static let sweepsBetweenTrims = 60
     /// `malloc_trim`, of which Swift's module of the C library knows nothing; nil where there is none.
     private static let trim = dlsym(nil, "malloc_trim").map {
         unsafeBitCast($0, to: (@convention(c) (Int) -> Int32).self)
@@ -205,12 +209,11 @@ final class SessionHub {
     /// and the allocator gives back nothing by itself but what lies at its end. To ask it for more stops the loop for some
     /// milliseconds: that is done when nobody came for a while and nothing waits for a decision.
     private func giveBackMemory() {
-        let arrivals = metrics.messages["connect", default: 0] + metrics.messages["join", default: 0]
         defer { lastArrivals = arrivals }
-        guard arrivals == lastArrivals, arrivals - arrivalsAtTrim >= Self.arrivalsBetweenTrims, awaited == 0 else {
-            return
-        }
-        arrivalsAtTrim = arrivals
+        guard arrivals == lastArrivals, arrivals - arrivalsAtTrim >= Self.arrivalsBetweenTrims, awaited == 0,
+            sweeps >= nextTrim
+        else { return }
+        (arrivalsAtTrim, nextTrim) = (arrivals, sweeps + Self.sweepsBetweenTrims)
         let began = EventLoop.nanoseconds
         _ = Self.trim?(0)
         log(.debug, "memory_given_back", ["microseconds": .init(Int64(EventLoop.nanoseconds - began) / 1000)])

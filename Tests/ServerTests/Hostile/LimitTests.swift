@@ -192,6 +192,63 @@ import Testing
         }
     }
 
+    /// Who is refused over and over waits for it; neighbours and proxies don't.
+    @Test func manyRefusalsComeLate() async throws {
+        try await onLoop {
+            let proxies = [try #require(AddressRange("10.0.0.0/8"))]
+            let rates = RateLimits(RateConfiguration(), trusted: proxies, metrics: Metrics())
+            let flood = try #require(PeerAddress("192.0.2.1"))
+            for _ in 0..<200 { #expect(rates.pauseBeforeRefusal(flood) == nil) }
+            var pauses: [Int64] = []
+            while pauses.count < 100 { if let pause = rates.pauseBeforeRefusal(flood) { pauses.append(pause) } }
+            #expect(pauses.allSatisfy { $0 == 1000 })
+            #expect(rates.pauseBeforeRefusal(try #require(PeerAddress("192.0.2.2"))) == nil)
+            let proxy = try #require(PeerAddress("10.1.1.1"))
+            for _ in 0..<500 { #expect(rates.pauseBeforeRefusal(proxy) == nil) }
+        }
+    }
+
+    /// Whether it asks or connects too often: an address with many refusals hears of each a second later.
+    @Test func aFloodIsRefusedLate() async throws {
+        let limits = [
+            "DIBS_RATE_LIMIT": "on", "DIBS_ADDRESS_REQUEST_RATE": "0.01/1", "DIBS_CLIENT_MESSAGE_RATE": "0.01/10",
+        ]
+        try await withShop(1, limits) { shop in
+            let buyer = try await Buyer.connect(shop, as: "ada")
+            let request = "GET /api/sales HTTP/1.1\r\nHost: x\r\n\r\n"
+            let sockets = try (0..<3).map { _ in try HostileSocket.plain(shop) }
+            for socket in sockets { socket.send([UInt8](String(repeating: request, count: 70).utf8)) }
+            try await eventually("the quick ones are refused") {
+                sockets.map { $0.received.components(separatedBy: "HTTP/1.1 429").count - 1 }.reduce(0, +) >= 200
+            }
+            // Some may be due at once again by now.
+            try await isLate {
+                let answer = try await shop.call(.get, "/api/sales")
+                #expect(answer.status == 429)
+            }
+            try await isLate {
+                let again = try await Buyer.open(shop, as: "ada")
+                again.send(["type": "connect", "token": .text(shop.token("ada"))])
+                let end = try await again.closed()
+                #expect(end.code == 4029)
+            }
+            // Who is there already is not made to wait.
+            buyer.send(["type": "ping"])
+            #expect(try await buyer.next(type: "error")["code"] == "rate_limited")
+        }
+    }
+
+    /// Repeats what is refused until that takes a second.
+    @LoopActor
+    private func isLate(_ ask: @LoopActor () async throws -> Void) async throws {
+        for _ in 0..<400 {
+            let began = ContinuousClock.now
+            try await ask()
+            if ContinuousClock.now - began >= .milliseconds(990) { return }
+        }
+        Issue.record("every refusal came at once")
+    }
+
     /// Why a page can't connect is told to the operator, and not more often than is good for the log.
     @Test func refusedOriginsAreLogged() async throws {
         try await withShop { shop in
