@@ -1,4 +1,5 @@
 import CLibuv
+import Glibc
 
 /// What a descriptor is ready for, or is watched for.
 public struct Readiness: OptionSet, Sendable {
@@ -58,6 +59,20 @@ public final class DescriptorWatcher {
     fileprivate func ready(_ events: Readiness) {
         guard !isClosed else { return }
         action(events)
+    }
+}
+
+extension EventLoop {
+    /// Stops a library's own `uv_poll` handle for a descriptor, if it watches for writing, until the library starts it again.
+    @LoopActor
+    public static func stopLibraryWatch(of descriptor: Int32) {
+        let loop = handle.pointee
+        guard descriptor >= 0, descriptor < loop.nwatchers, let watchers = loop.watchers,
+            let watcher = watchers[Int(descriptor)], watcher.pointee.pevents & UInt32(POLLOUT) != 0,
+            let offset = MemoryLayout<uv_poll_t>.offset(of: \uv_poll_t.io_watcher)
+        else { return }
+        // uv.h shows both structs: the handle is what its watcher lies in.
+        uv_poll_stop((UnsafeMutableRawPointer(watcher) - offset).assumingMemoryBound(to: uv_poll_t.self))
     }
 }
 

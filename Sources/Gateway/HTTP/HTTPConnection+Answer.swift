@@ -116,6 +116,7 @@ extension HTTPConnection {
         isInLine = true
         // Where the library had to send a rest, it was let read as well: not before this exchange is over.
         lws_rx_flow_control(wsi, 0)
+        keepAsleep()
         server.reading.note(self)
     }
 
@@ -141,7 +142,11 @@ extension HTTPConnection {
         let isDone = outgoing.written == outgoing.body.count
         if !isDone { lws_rx_flow_control(wsi, 0) }
         // Not from within the callback: it may close the connection.
-        Turn.atEnd(.flush) { if isDone { self.answered() } else { self.goOn() } }
+        Turn.atEnd(.flush) {
+            if isDone { return self.answered() }
+            self.keepAsleep()
+            self.goOn()
+        }
         return 0
     }
 

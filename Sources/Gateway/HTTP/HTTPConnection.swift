@@ -109,6 +109,7 @@ final class HTTPConnection: Peer {
         guard let wsi else { return -1 }
         if phase == .primed {
             phase = .waiting
+            Turn.atEnd(.flush) { self.letGoOfTable() }
             return lws_http_transaction_completed(wsi) == 0 ? 0 : -1
         }
         guard phase == .waiting else { return -1 }
@@ -140,6 +141,27 @@ final class HTTPConnection: Peer {
         return 0
     }
 
+    /// Keeps the library from being woken while it is flow-controlled.
+    ///
+    /// Where more was read than the request, `lws_rx_flow_control` asks for the socket to be writable
+    /// (lib/core-net/pollfd.c), which a flow-controlled connection never deals with (lib/roles/h1/ops-h1.c:629): the loop would
+    /// not sleep until the answer is written. The library starts its watch again when it may read.
+    func keepAsleep() {
+        guard let wsi, lws_partial_buffered(wsi) == 0 else { return }
+        switch phase {
+        case .handling, .writing: EventLoop.stopLibraryWatch(of: lws_get_socket_fd(wsi))
+        default: break
+        }
+    }
+
+    /// Gives back the table of headers that the library keeps after the primer, since that still lies in its buffer: 9 KB for
+    /// each connection that says nothing, on a list that is walked through when one of them ends.
+    private func letGoOfTable() {
+        // Of a request that has begun to come, it may hold a part.
+        guard phase == .waiting, exchange == 0, let wsi, TCPInfo.receivedBytes(lws_get_socket_fd(wsi)) == 0 else { return }
+        lws_http_headers_detach(wsi)
+    }
+
     private func bodyCame(_ bytes: UnsafeRawBufferPointer) -> Int32 {
         guard phase == .body else { return 0 }
         head?.request.body.append(contentsOf: bytes)
@@ -162,6 +184,7 @@ final class HTTPConnection: Peer {
         cancelLibraryTimeout()
         // The library doesn't read in this state, but would be woken for what is there to read, over and over.
         lws_rx_flow_control(wsi, 0)
+        Turn.atEnd(.flush) { self.keepAsleep() }
         let exchange = exchange
         EventLoop.task { [self] in
             let response = await server.answer(request)

@@ -82,7 +82,7 @@ final class FairReading {
 
     private func readSome() {
         movedAt = EventLoop.monotonicMilliseconds
-        let began = EventLoop.workNanoseconds
+        let began = (time: EventLoop.nanoseconds, work: EventLoop.workNanoseconds)
         var again: [Peer] = []
         for _ in 0..<readInTurn where first < line.count {
             let peer = line[first]
@@ -102,9 +102,9 @@ final class FairReading {
         Turn.atNextEnd(atOnce: false) {
             self.isAwaitingTurn = false
             for peer in again { self.note(peer) }
-            let took = EventLoop.workNanoseconds - began
+            let took = EventLoop.workNanoseconds - began.work
             self.adapt(took)
-            self.leaveTime(took)
+            self.leaveTime(took, since: began)
         }
     }
 
@@ -117,12 +117,18 @@ final class FairReading {
         }
     }
 
-    /// Leaves others twice the time that the line took, if there are any, and reads on then.
-    private func leaveTime(_ took: UInt64) {
+    /// Leaves others twice the time that the line took, if there are any, and reads on then. What was read may take more
+    /// of the loop than its reading, answers that come from Redis for one: while the loop works for more than half of the
+    /// time, the line waits on, as long as its patience lasts.
+    private func leaveTime(_ took: UInt64, since began: (time: UInt64, work: UInt64)) {
         guard EventLoop.monotonicMilliseconds - othersHeardAt < Self.othersStayMilliseconds else { return awaitTurn() }
         isAwaitingTurn = true
         // Timers know milliseconds: rounded up, which also is the least.
         pause.start(after: max(1, Int64((took * 2 + 500_000) / 1_000_000))) {
+            let (elapsed, worked) = (EventLoop.nanoseconds - began.time, EventLoop.workNanoseconds - began.work)
+            if worked * 2 > elapsed, EventLoop.monotonicMilliseconds - self.movedAt < self.patience {
+                return self.leaveTime(0, since: began)
+            }
             self.isAwaitingTurn = false
             self.awaitTurn()
         }
