@@ -1,5 +1,6 @@
 import EventLoop
 import Model
+import TestServices
 import Testing
 
 @testable import Gateway
@@ -28,7 +29,7 @@ private final class Reader: Peer {
     override var staysInLine: Bool { isSuspect }
 }
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(patience)))
 struct FairReadingTests {
     /// Waits for the end of a turn of the loop.
     @LoopActor

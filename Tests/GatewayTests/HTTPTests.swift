@@ -1,10 +1,11 @@
 import EventLoop
 import Model
+import TestServices
 import Testing
 
 @testable import Gateway
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(patience)))
 struct HTTPTests {
     @Test(arguments: HTTPMethod.allCases.filter { $0 != .head })
     func methods(method: HTTPMethod) async throws {
