@@ -256,7 +256,8 @@ import Testing
             for buyer in line { try await buyer.join("r") }
             try await self.whileDeaf(shop) {
                 try await shop.end(sale, "close")
-                #expect(try await shop.inspect("r")["waiting"] == 0)
+                let room = try await shop.inspect("r")
+                #expect(room["waiting"] == 0, "\(room)")
             }
             for buyer in line { try await buyer.left("r") }
             _ = try await shop.leave("front", "r")
