@@ -51,8 +51,6 @@ extension Shop {
         if bytes != nil && !headers.contains(where: { $0.name == "content-type" }) {
             headers.append((name: "content-type", value: "application/json"))
         }
-        await Turnstile.requests.enter()
-        defer { Turnstile.requests.leave() }
         let raw = try await HTTPClient.request(
             method, instances[instance].url + path, headers: headers, body: bytes, timeout: patienceMilliseconds / 2)
         let answer = Answer(

@@ -202,11 +202,8 @@ func concurrently<Value: Sendable>(
 
 /// Lets so many in at a time: tests run all at once, and a machine has few cores.
 @LoopActor
-final class Turnstile {
-    fileprivate static let shops = Turnstile(places: 6)
-    /// Requests over REST. One loop plays all clients: where it is so slow that tests need patience, several hundred that connect
-    /// at once send theirs later than the server waits for them (10 s).
-    static let requests = Turnstile(places: patience == 1 ? .max : 200)
+private final class Turnstile {
+    static let shops = Turnstile(places: 6)
 
     private var places: Int
     private var waiting: [CheckedContinuation<Void, Never>] = []
