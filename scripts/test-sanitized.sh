@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a good part of the tests with sanitizers of the toolchain, in build directories of their own.
+# Runs the tests with sanitizers of the toolchain, in build directories of their own, and says what came of each part.
 #
 #   scripts/test-sanitized.sh [address] [thread] [leak]       all three by default
 #
@@ -8,9 +8,9 @@
 #   leak      a short life of the server under load: memory that nobody can reach any more
 #
 # Each sanitizer is first tried on a fault made on purpose. The tests run as in `make test`, twice where they do not pass
-# (scripts/swift-test.sh), but fewer at a time. Bounds of a run: DIBS_SANITIZED_SECONDS (900). DIBS_SANITIZED_FILTER
-# chooses other tests. On two cores a build takes 5 to 6 minutes for each of the two, the libraries' tests 2 to 3 and the
-# server's about 10; on a machine that is used otherwise as well, far more. 700 MB of disk for each build.
+# (scripts/swift-test.sh), but in parts, and fewer at a time. Bounds of a part's run: DIBS_SANITIZED_SECONDS (900).
+# DIBS_SANITIZED_FILTER chooses other tests, as one part. Tests wait DIBS_TEST_PATIENCE times as long as they do else: 3 unless
+# it is set. 700 MB of disk for each build.
 # All of it only takes what others leave of the processors: where they leave little, tests fail for the time they take.
 set -eu
 
@@ -20,8 +20,7 @@ root=$(pwd -P)
 seconds=${DIBS_SANITIZED_SECONDS:-900}
 # SwiftPM gives compilers and tests the usual niceness, whatever its own is; the policy they inherit.
 chrt --idle --pid 0 $$
-libraries='ModelTests|EventLoopTests|EngineTests|PersistenceTests|GatewayTests|IdentityTests|FuzzTests'
-suites='SessionTests|HostileTests|ClaimRouteTests|SaleRouteTests|Room[A-Za-z]*Tests|Seat[A-Za-z]*Tests|OddWatchTests|WholeWayTests'
+export DIBS_TEST_PATIENCE="${DIBS_TEST_PATIENCE:-3}"
 # The first compares the server's memory with what it was: a sanitizer keeps what was freed for a while. The second reads
 # 100,000 seats over and over: the test's own loop stands still for so long that the tests beside it miss their bounds.
 unfit='[./](aThousandHostileConnectionsLeaveNothingBehind|manyAnswers)\('
@@ -110,36 +109,77 @@ SWIFT
     find "$reports" -type f -delete
 }
 
-tests() { # address or thread
-    echo "── $1: build"
-    swift build --build-tests --sanitize="$1" --scratch-path ".build/$1" --quiet
-    if [ -n "${DIBS_SANITIZED_FILTER:-}" ]; then
-        part "$1" chosen 3 "$DIBS_SANITIZED_FILTER"
-    else
-        part "$1" libraries 3 "^($libraries)\."
-        # Fewer: each is several processes, and slow.
-        part "$1" server 2 "^ServerTests\.($suites)"
-    fi
+# The parts of the tests: a name, how many tests at a time under each of the two, and a pattern. Small enough that each
+# ends far within its bound; what no other part names is in the last one, so that no suite is forgotten.
+parts() {
+    cat <<'PARTS'
+values 4 4 ^(ModelTests|IdentityTests|EventLoopTests|FaultTests|FuzzTests)\.
+rush 2 2 ^RushTests\.
+engine 4 4 ^EngineTests\.
+persistence 4 4 ^PersistenceTests\.
+gateway 4 4 ^GatewayTests\.
+hostile 2 2 ^ServerTests\.(Hostile|Limit|Torture|RateLimit)[A-Za-z]*Tests
+rooms 3 2 ^ServerTests\.Room[A-Za-z]*Tests
+seats 3 2 ^ServerTests\.(Seat|LostSeat|KnownFault|OddWatch|WholeWay)[A-Za-z]*Tests
+outages 3 2 ^ServerTests\.(DatabaseFault|Failover|FaultProxy|KilledInstance|LateRequest|LostWrites|Network|PostgresOutage|ProcessFault|Redis[A-Za-z]*)Tests
+server 3 2 ^ServerTests\.
+PARTS
 }
 
-part() { # address or thread, name, how many tests at a time, which
-    echo "── $1: tests, $2"
+tests() { # address or thread
+    echo "── $1: build"
+    swift build --build-tests --sanitize="$1" --scratch-path ".build/$1" --quiet >"$work/build.log" 2>&1 || {
+        grep -v "Cannot export local symbol" "$work/build.log" | tail -n 60
+        exit 1
+    }
+    swift test list --skip-build --sanitize="$1" --scratch-path ".build/$1" >"$work/list" 2>/dev/null </dev/null
+    if [ -n "${DIBS_SANITIZED_FILTER:-}" ]; then
+        part "$1" chosen 2 "$DIBS_SANITIZED_FILTER" "$unfit"
+        return
+    fi
+    parts >"$work/parts"
+    named=$unfit
+    while read -r name address thread pattern; do
+        width=$address
+        [ "$1" = address ] || width=$thread
+        part "$1" "$name" "$width" "$pattern" "$named"
+        case $pattern in *ServerTests*) named="$named|$pattern" ;; esac
+    done <"$work/parts"
+}
+
+part() { # address or thread, name, how many tests at a time, which, which not
+    echo "── $1: $2"
     began=$(date +%s)
     status=0
+    log=$work/$1-$2.log
     TMPDIR=$work/tmp SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=$3 DIBS_SWIFT_TEST_SECONDS=$seconds \
-        DIBS_SWIFT_TEST_FILTER=$4 scripts/swift-test.sh --skip "$unfit" --sanitize="$1" --scratch-path ".build/$1" \
-        >"$work/$1.log" 2>&1 </dev/null &
+        DIBS_SWIFT_TEST_FILTER=$4 scripts/swift-test.sh --skip "$5" --sanitize="$1" --scratch-path ".build/$1" \
+        >"$log" 2>&1 </dev/null &
     running=$!
     wait "$running" || status=$?
     running=
     leftovers
-    tail -n 60 "$work/$1.log" | cut -c 1-500
-    echo "── $1: tests, $2: status $status, $(($(date +%s) - began)) s"
-    [ "$status" -eq 0 ] || failed="$failed $1-$2"
+    tests=$(grep -E "$4" "$work/list" | grep -cvE "$5" || true)
+    again=$(sed -n 's/^── run once more: //p' "$log" | tr '|' '\n' | grep -c . || true)
+    result=passed
+    if [ "$status" -ne 0 ]; then
+        result="FAILED ($status)"
+        failed="$failed $1-$2"
+    fi
+    # What failed, in either run, and why.
+    grep -aE '^(✘|↳|──)|error:|Fatal' "$log" | grep -avE 'Target Platform|Testing Library|^↳ ///' | cut -c 1-600 | tail -n 60
+    count=$(find "$reports" -type f -size +0 | wc -l)
+    note "$1" "$2" "$tests" "$again" "$count" "$(($(date +%s) - began))" "$result"
     findings "$1"
 }
 
-# A life of the server: it starts, serves a rush, and ends by itself. AddressSanitizer's build has LeakSanitizer in it.
+note() { # sanitizer, part, tests, run twice, reports, seconds, result
+    printf '%-8s %-12s %6s %6s %8s %8s  %s\n' "$@" >>"$work/summary"
+    tail -n 1 "$work/summary"
+}
+
+# A life of the server: it starts, serves rushes at a sale, through a room and for seats, and ends by itself.
+# AddressSanitizer's build has LeakSanitizer in it.
 leak() {
     echo "── leak: build"
     swift build --sanitize=address --scratch-path .build/address --product dibs --quiet
@@ -152,7 +192,9 @@ leak() {
     data=$work/services
     unset DIBS_ADMIN_KEY DIBS_SERVICE_KEY DIBS_JWT_SECRET
     . scripts/keys.sh
-    echo "── leak: a rush"
+    echo "── leak: rushes"
+    began=$(date +%s)
+    before=$failed
     ASAN_OPTIONS=detect_leaks=1:log_path=$reports/leak DIBS_RATE_LIMIT=off DIBS_LISTEN=127.0.0.1:0 \
         .build/address/debug/dibs serve >"$work/server.log" 2>&1 </dev/null &
     server=$!
@@ -168,14 +210,29 @@ leak() {
         sleep 0.1
         port=$(grep '"event":"listening"' "$work/server.log" | grep -oE '"port": ?[0-9]+' | grep -oE '[0-9]+' | head -n 1)
     done
-    DIBS_URL=http://127.0.0.1:$port .build/address/debug/rush --buyers 200 --quantity 50 ||
-        failed="$failed leak-rush"
+    rushes=0
+    while read -r options; do
+        rushes=$((rushes + 1))
+        # shellcheck disable=SC2086 # they are several
+        DIBS_URL=http://127.0.0.1:$port .build/address/debug/rush $options >"$work/rush.log" 2>&1 </dev/null || {
+            failed="$failed leak-rush($rushes)"
+            tail -n 40 "$work/rush.log"
+        }
+    done <<'RUSHES'
+--buyers 200 --quantity 50 --watchers 20
+--buyers 200 --quantity 50 --room leaks --max-active 20 --leave 10 --vanish 5 --poll 20
+--buyers 100 --seats 60 --pair --watch 50 --pay 60 --unpaid release
+RUSHES
     kill -TERM "$server"
     status=0
     wait "$server" || status=$?
     server=
     [ "$status" -eq 0 ] || failed="$failed leak-server($status)"
+    count=$(find "$reports" -type f -size +0 | wc -l)
     findings leak
+    result=passed
+    [ "$failed" = "$before" ] || result=FAILED
+    note leak rushes "$rushes" 0 "$count" "$(($(date +%s) - began))" "$result"
     scripts/services.sh remove "$work/services"
 }
 
@@ -192,5 +249,8 @@ for sanitizer in "$@"; do
     *) echo "no such sanitizer: $sanitizer"; exit 64 ;;
     esac
 done
+echo "── sanitized"
+printf '%-8s %-12s %6s %6s %8s %8s  %s\n' sanitizer part tests twice reports seconds result
+cat "$work/summary"
 echo "── sanitized: ${failed:+FAILED:}${failed:-nothing found}"
 [ -z "$failed" ]

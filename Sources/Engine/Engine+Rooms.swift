@@ -77,7 +77,8 @@ extension Engine {
             // Its other connections think that they have a pass. The line's other departures are announced to all.
             let channel = Keys.client(client)
             _ = try? await router.ask(
-                RedisCommand("PUBLISH", channel, ClientChannel.left(room, by: connection)), about: channel)
+                RedisCommand("PUBLISH", channel, ClientChannel.left(room, by: connection, asOf: summary.event)),
+                about: channel)
         }
         return (stood != ["n"], summary)
     }

@@ -95,8 +95,9 @@ public enum ClientEvent: Hashable, Sendable {
     case outcome(LoggedOutcome)
     /// Another gateway held the client's place in a room, and has lost it: whoever has a connection of it takes over.
     case away(RoomID)
-    /// The client gave its pass of a room back; `by` is the connection by which it did, 0 for REST.
-    case left(RoomID, by: UInt64)
+    /// The client gave its pass of a room back, as of a change of the line; `by` is the connection by which it did, 0 for
+    /// REST.
+    case left(RoomID, by: UInt64, asOf: Int64)
     /// The connection was lost and stands again: read the log, something may have been missed.
     case renewed
 }

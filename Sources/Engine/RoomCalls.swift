@@ -327,8 +327,10 @@ enum ClientChannel {
     /// A gateway that held the client's place in a room has no connection of it any more.
     static func away(from room: RoomID) -> String { "\taway \(room)" }
 
-    /// The client gave its pass of a room back, by this connection; 0: by REST.
-    static func left(_ room: RoomID, by connection: UInt64) -> String { "\tleft \(room) \(connection)" }
+    /// The client gave its pass of a room back, by this connection, or 0 by REST, as of this change of the line.
+    static func left(_ room: RoomID, by connection: UInt64, asOf event: Int64) -> String {
+        "\tleft \(room) \(connection) \(event)"
+    }
 
     /// What such a message says; nil for any other.
     static func event(_ text: String) -> ClientEvent? {
@@ -336,7 +338,11 @@ enum ClientChannel {
         guard words.count >= 2, let room = RoomID(String(words[1])) else { return nil }
         switch words[0] {
         case "\taway": return .away(room)
-        case "\tleft": return .left(room, by: words.count > 2 ? UInt64(words[2]) ?? 0 : 0)
+        case "\tleft":
+            // An older version's has no change: whatever is known is older.
+            return .left(
+                room, by: words.count > 2 ? UInt64(words[2]) ?? 0 : 0,
+                asOf: words.count > 3 ? Int64(words[3]) ?? .max : .max)
         default: return nil
         }
     }

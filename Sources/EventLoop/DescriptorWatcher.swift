@@ -66,13 +66,25 @@ extension EventLoop {
     /// Stops a library's own `uv_poll` handle for a descriptor, if it watches for writing, until the library starts it again.
     @LoopActor
     public static func stopLibraryWatch(of descriptor: Int32) {
-        let loop = handle.pointee
-        guard descriptor >= 0, descriptor < loop.nwatchers, let watchers = loop.watchers,
-            let watcher = watchers[Int(descriptor)], watcher.pointee.pevents & UInt32(POLLOUT) != 0,
+        guard isWatchedForWriting(descriptor), let watcher = watcher(of: descriptor),
             let offset = MemoryLayout<uv_poll_t>.offset(of: \uv_poll_t.io_watcher)
         else { return }
         // uv.h shows both structs: the handle is what its watcher lies in.
         uv_poll_stop((UnsafeMutableRawPointer(watcher) - offset).assumingMemoryBound(to: uv_poll_t.self))
+    }
+
+    /// Whether the loop wakes up when something can be written to a descriptor.
+    @LoopActor
+    static func isWatchedForWriting(_ descriptor: Int32) -> Bool {
+        guard let watcher = watcher(of: descriptor) else { return false }
+        return watcher.pointee.pevents & UInt32(POLLOUT) != 0
+    }
+
+    @LoopActor
+    private static func watcher(of descriptor: Int32) -> UnsafeMutablePointer<uv__io_t>? {
+        let loop = handle.pointee
+        guard descriptor >= 0, descriptor < loop.nwatchers, let watchers = loop.watchers else { return nil }
+        return watchers[Int(descriptor)]
     }
 }
 

@@ -1,10 +1,11 @@
 import EventLoop
 import Model
+import TestServices
 import Testing
 
 @testable import Gateway
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(patience)))
 struct BackpressureTests {
     /// A client that doesn't read: opened, and filled until something waits.
     @LoopActor

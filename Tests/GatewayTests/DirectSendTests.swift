@@ -1,11 +1,12 @@
 import EventLoop
 import Model
+import TestServices
 import Testing
 
 @testable import Gateway
 
 /// What goes to the socket without the library, and what the library finishes.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(patience)))
 struct DirectSendTests {
     @LoopActor
     private static func opened(

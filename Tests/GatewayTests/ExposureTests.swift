@@ -1,5 +1,6 @@
 import EventLoop
 import Model
+import TestServices
 import Testing
 
 @testable import Gateway
@@ -95,7 +96,7 @@ import Testing
 }
 
 /// The same, over sockets.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(patience)))
 struct ExposedServerTests {
     private static let get = "GET /api/echo HTTP/1.1\r\nHost: a\r\n"
 

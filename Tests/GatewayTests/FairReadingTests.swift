@@ -1,5 +1,6 @@
 import EventLoop
 import Model
+import TestServices
 import Testing
 
 @testable import Gateway
@@ -32,7 +33,7 @@ private final class Reader: Peer {
     override var staysInLine: Bool { isSuspect }
 }
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(patience)))
 struct FairReadingTests {
     /// Waits for the end of a turn of the loop.
     @LoopActor
@@ -105,6 +106,22 @@ struct FairReadingTests {
             }
             // The last of them leaves its time after this.
             #expect(EventLoop.nanoseconds - began >= UInt64(count - 1) * 3 * cost * 9 / 10)
+        }
+    }
+
+    /// Others go while the line leaves them time: it goes on.
+    @Test func theLineGoesOnWhenOthersAreGone() async throws {
+        try await onLoop {
+            let (reading, line) = (FairReading(patience: 10_000), Reader.Line())
+            for number in 0..<3 { reading.note(Reader(number, line)) }
+            reading.noteOther()
+            // For so long the loop has no time, as others count as being there.
+            while line.read.count < 3 {
+                let until = EventLoop.workNanoseconds + 2_000_000
+                while EventLoop.workNanoseconds < until {}
+                await self.turn()
+            }
+            #expect(line.read == [0, 1, 2])
         }
     }
 

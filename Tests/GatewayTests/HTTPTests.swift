@@ -1,10 +1,12 @@
-import EventLoop
+import CWebSockets
 import Model
+import TestServices
 import Testing
 
+@testable import EventLoop
 @testable import Gateway
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(patience)))
 struct HTTPTests {
     @Test(arguments: HTTPMethod.allCases.filter { $0 != .head })
     func methods(method: HTTPMethod) async throws {
@@ -94,6 +96,48 @@ struct HTTPTests {
             let other = try await server.raw()
             other.send(request + request)
             for _ in 0..<2 { #expect(await other.answer()?.status == 200) }
+        }
+    }
+
+    /// The library would have the socket's writability awaited, of which it then takes no notice.
+    @Test func theLoopSleepsWhileAPipelinedRequestIsAnswered() async throws {
+        try await withServer { server in
+            let socket = try await server.raw()
+            socket.send("GET /api/wait HTTP/1.1\r\nHost: a\r\n\r\nGET /api/echo HTTP/1.1\r\nHost: a\r\n\r\n")
+            try await server.echo.asked.wait(for: 1)
+            // To the end of the turn in which it came, and of the next one.
+            for _ in 0..<2 {
+                await withCheckedContinuation { done in Turn.atNextEnd(atOnce: true) { done.resume() } }
+            }
+            let connections = server.gateway.sweeper.all.compactMap { $0 as? HTTPConnection }
+            let connection = try #require(connections.first { $0.phase == .handling })
+            #expect(!EventLoop.isWatchedForWriting(lws_get_socket_fd(connection.wsi)))
+            server.echo.gate.fire()
+            #expect(await socket.answer()?.body == "waited")
+            #expect(await socket.answer()?.status == 200)
+            let big = "GET /api/big?n=3000000 HTTP/1.1\r\nHost: a\r\n\r\n"
+            socket.send(big + "GET /api/echo HTTP/1.1\r\nHost: a\r\n\r\n")
+            #expect(await socket.answer()?.body.count == 3_000_000)
+            #expect(await socket.answer()?.status == 200)
+        }
+    }
+
+    /// A connection that says nothing keeps nothing for the headers of a request.
+    @Test func silentConnectionsHaveNoTableOfHeaders() async throws {
+        try await withServer { server in
+            let socket = try await server.raw()
+            var connection: HTTPConnection?
+            while connection?.phase != .waiting || HeaderTable.isAttached(connection!.wsi!) {
+                await withCheckedContinuation { done in Turn.atNextEnd(atOnce: true) { done.resume() } }
+                connection = server.gateway.sweeper.all.first as? HTTPConnection
+            }
+            // One is made when it speaks.
+            socket.send("GET /api/ec")
+            while !HeaderTable.isAttached(connection!.wsi!) {
+                await withCheckedContinuation { done in Turn.atNextEnd(atOnce: true) { done.resume() } }
+            }
+            socket.send("ho HTTP/1.1\r\nHost: a\r\n\r\n")
+            #expect(await socket.answer()?.status == 200)
         }
     }
 

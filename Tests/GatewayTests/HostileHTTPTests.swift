@@ -1,11 +1,12 @@
 import EventLoop
 import Model
+import TestServices
 import Testing
 
 @testable import Gateway
 
 /// What a client gets that doesn't keep to the rules: an answer in the contract's form, and an end.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(patience)))
 struct HostileHTTPTests {
     struct Case: Sendable, CustomTestStringConvertible {
         let testDescription: String

@@ -1,11 +1,12 @@
 import EventLoop
 import Model
+import TestServices
 import Testing
 
 @testable import Gateway
 
 /// Texts of megabytes: sent in fragments, whole to each who reads, and without a copy for who doesn't.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(patience)))
 struct LongTextTests {
     private static func text(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(97 + $0 % 26) } }
 

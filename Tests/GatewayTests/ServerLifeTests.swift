@@ -1,11 +1,12 @@
 import EventLoop
 import Glibc
 import Model
+import TestServices
 import Testing
 
 @testable import Gateway
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(patience)))
 struct ServerLifeTests {
     @Test func drain() async throws {
         try await onLoop {

@@ -1,6 +1,7 @@
 import EventLoop
 import Glibc
 import Model
+import TestServices
 import Testing
 
 @testable import Gateway
@@ -41,7 +42,7 @@ private final class Folder: Sendable {
     }
 }
 
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(patience)))
 struct StaticFileTests {
     @Test func served() async throws {
         let folder = Folder()

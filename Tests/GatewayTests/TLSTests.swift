@@ -11,7 +11,7 @@ extension Certificates {
 }
 
 /// HTTPS and WSS, by clients that aren't ours: Python's and openssl's.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(2 * patience)))
 struct TLSTests {
     /// What all scripts begin with: `connect` makes a connection; `name` tells whose certificate it was shown.
     private static let prelude = #"""

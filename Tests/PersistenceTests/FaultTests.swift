@@ -8,7 +8,7 @@ import Testing
 
 /// What happens when PostgreSQL is away, hangs or comes back: an outage in time, and nothing lost or done twice.
 @Suite(.onLoop) struct FaultTests {
-    @Test(.timeLimit(.minutes(1))) @LoopActor func killedInTheMiddleOfCommits() async throws {
+    @Test(.timeLimit(.minutes(patience))) @LoopActor func killedInTheMiddleOfCommits() async throws {
         let server = try await PostgresServer.launch()
         let fixture = try await Fixture(on: server)
         let store = fixture.store
@@ -59,7 +59,7 @@ import Testing
         await store.stop()
     }
 
-    @Test(.timeLimit(.minutes(1))) @LoopActor func frozenServerIsAnOutageInTime() async throws {
+    @Test(.timeLimit(.minutes(patience))) @LoopActor func frozenServerIsAnOutageInTime() async throws {
         let server = try await PostgresServer.launch()
         let fixture = try await Fixture(on: server)
         let sale = try await fixture.sale()

@@ -187,7 +187,7 @@ import Testing
     }
 
     /// PostgreSQL is killed again and again while payments are made and asked for again: each is made once.
-    @Test(.timeLimit(.minutes(2))) @LoopActor func killedInTheMiddleOfPayments() async throws {
+    @Test(.timeLimit(.minutes(2 * patience))) @LoopActor func killedInTheMiddleOfPayments() async throws {
         let server = try await PostgresServer.launch()
         let fixture = try await Fixture(on: server)
         let store = fixture.store

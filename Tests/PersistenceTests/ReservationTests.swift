@@ -182,7 +182,7 @@ import Testing
     }
 
     /// Several committers at once over one seat: the newest has it, and nobody is refused.
-    @Test(.timeLimit(.minutes(1))) @LoopActor func manyCommittersOverOneSeat() async throws {
+    @Test(.timeLimit(.minutes(patience))) @LoopActor func manyCommittersOverOneSeat() async throws {
         let fixture = try await Fixture(committers: 4)
         let store = fixture.store
         let id = try await fixture.performance()

@@ -1,5 +1,6 @@
 import EventLoop
 import Model
+import TestServices
 import Testing
 
 @testable import Persistence
@@ -117,7 +118,7 @@ import Testing
 
     /// Several at once: payers, closers, refunders, and committers that read the log in pieces and again. In the end the
     /// log and what was answered agree with what is there.
-    @Test(.timeLimit(.minutes(2)), arguments: 1...3 as ClosedRange<UInt64>) @LoopActor
+    @Test(.timeLimit(.minutes(2 * patience)), arguments: 1...3 as ClosedRange<UInt64>) @LoopActor
     func allAtOnce(seed: UInt64) async throws {
         let fixture = try await Fixture(committers: 2)
         let store = fixture.store

@@ -6,7 +6,7 @@ import TestServices
 import Testing
 
 /// `rush` as it is built, against servers as they are built.
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(2 * patience)))
 struct WholeRunTests {
     init() { EventLoop.startInBackground() }
 

@@ -51,7 +51,8 @@ extension Shop {
         if bytes != nil && !headers.contains(where: { $0.name == "content-type" }) {
             headers.append((name: "content-type", value: "application/json"))
         }
-        let raw = try await HTTPClient.request(method, instances[instance].url + path, headers: headers, body: bytes)
+        let raw = try await HTTPClient.request(
+            method, instances[instance].url + path, headers: headers, body: bytes, timeout: patienceMilliseconds / 2)
         let answer = Answer(
             status: raw.status, headers: raw.headers, text: raw.text, json: JSON(parsing: raw.body) ?? .null)
         check(answer, isBodyless: method == .head || answer.status == 204, path, place)

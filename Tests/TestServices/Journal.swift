@@ -1,4 +1,5 @@
 import EventLoop
+import Glibc
 
 /// Something that a test waited for and that did not come.
 public struct NotInTime: Error, CustomStringConvertible {
@@ -6,8 +7,12 @@ public struct NotInTime: Error, CustomStringConvertible {
     public let description: String
 }
 
+/// How many times as long tests wait as they do else: `DIBS_TEST_PATIENCE`, for programs that are slower
+/// (`make test-sanitized`).
+public let patience = max(1, getenv("DIBS_TEST_PATIENCE").flatMap { Int(String(cString: $0)) } ?? 1)
+
 /// How long a test waits for what has to come: far longer than it takes, so that a busy machine fails nobody.
-public let patienceMilliseconds: Int64 = 60_000
+public let patienceMilliseconds = Int64(60_000 * patience)
 
 /// What happens, in order; a test waits for what it expects, and takes it out.
 @LoopActor
@@ -94,7 +99,11 @@ public final class Journal<Item: Sendable> {
             waiters.append(waiter)
             let item = await withCheckedContinuation { continuation in
                 waiter.continuation = continuation
-                waiter.timer.start(after: milliseconds) { [weak self] in
+                // In parts, so that the time for which all processes of a test stand still is one of them, and no more.
+                var parts = 20
+                waiter.timer.start(after: milliseconds / 20, every: max(1, milliseconds / 20)) { [weak self] in
+                    parts -= 1
+                    guard parts == 0 else { return }
                     self?.waiters.removeAll { $0 === waiter }
                     waiter.finish(nil)
                 }
@@ -114,11 +123,13 @@ public func eventually(
     _ what: String, within milliseconds: Int64 = patienceMilliseconds,
     _ condition: @LoopActor () async throws -> Bool
 ) async throws {
-    let deadline = EventLoop.monotonicMilliseconds + milliseconds
+    // Of the time for which all processes of a test stand still, only a part counts.
+    var (left, last) = (milliseconds, EventLoop.monotonicMilliseconds)
     while !(try await condition()) {
-        guard EventLoop.monotonicMilliseconds < deadline else {
-            throw NotInTime(description: "\(what): not within \(milliseconds) ms")
-        }
+        let now = EventLoop.monotonicMilliseconds
+        left -= min(now - last, max(25, milliseconds / 20))
+        last = now
+        guard left > 0 else { throw NotInTime(description: "\(what): not within \(milliseconds) ms") }
         await EventLoop.sleep(milliseconds: 25)
     }
 }

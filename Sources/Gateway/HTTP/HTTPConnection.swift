@@ -158,7 +158,9 @@ final class HTTPConnection: Peer {
     /// each connection that says nothing, on a list that is walked through when one of them ends.
     private func letGoOfTable() {
         // Of a request that has begun to come, it may hold a part.
-        guard phase == .waiting, exchange == 0, let wsi, TCPInfo.receivedBytes(lws_get_socket_fd(wsi)) == 0 else { return }
+        guard phase == .waiting, exchange == 0, let wsi, TCPInfo.receivedBytes(lws_get_socket_fd(wsi)) == 0 else {
+            return
+        }
         lws_http_headers_detach(wsi)
     }
 

@@ -97,9 +97,9 @@ final class FairReading {
             line.removeFirst(first)
             first = 0
         }
-        // They are read in the poll to come. Until it is over, nobody else is.
+        // They are read in the poll to come, if anything came of them. Until it is over, nobody else is.
         isAwaitingTurn = true
-        Turn.atNextEnd(atOnce: false) {
+        Turn.atNextEnd(atOnce: true) {
             self.isAwaitingTurn = false
             for peer in again { self.note(peer) }
             let took = EventLoop.workNanoseconds - began.work
@@ -123,14 +123,15 @@ final class FairReading {
     private func leaveTime(_ took: UInt64, since began: (time: UInt64, work: UInt64)) {
         guard EventLoop.monotonicMilliseconds - othersHeardAt < Self.othersStayMilliseconds else { return awaitTurn() }
         isAwaitingTurn = true
-        // Timers know milliseconds: rounded up, which also is the least.
-        pause.start(after: max(1, Int64((took * 2 + 500_000) / 1_000_000))) {
+        // Timers know milliseconds. What else a long turn did is not the line's to pay for.
+        pause.start(after: min(patience, max(1, Int64((took * 2 + 500_000) / 1_000_000)))) {
+            self.isAwaitingTurn = false
             let (elapsed, worked) = (EventLoop.nanoseconds - began.time, EventLoop.workNanoseconds - began.work)
             if worked * 2 > elapsed, EventLoop.monotonicMilliseconds - self.movedAt < self.patience {
-                return self.leaveTime(0, since: began)
+                self.leaveTime(0, since: began)
+            } else {
+                self.awaitTurn()
             }
-            self.isAwaitingTurn = false
-            self.awaitTurn()
         }
     }
 }

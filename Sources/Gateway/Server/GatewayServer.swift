@@ -16,7 +16,7 @@ public final class GatewayServer {
     let delegate: any GatewayDelegate
     let log: Log
     private let library: Library
-    private let sweeper: Sweeper
+    let sweeper: Sweeper
     private var listener: Listener?
     private let files: StaticFiles?
     let gate: ConnectionGate

@@ -127,7 +127,7 @@ final class RoomDirectory {
         for handler in onRefreshed { handler() }
         guard isScheduler else { return }
         for room in stored {
-            let sales = sales(of: room.id, version: versions[room.id] ?? 0)
+            let sales = Self.sales(byRoom[room.id] ?? [], upcoming[room.id] ?? [], version: versions[room.id] ?? 0)
             guard told[room.id] != Told(version: room.version, sales: sales), !telling.contains(room.id) else {
                 continue
             }
@@ -144,10 +144,11 @@ final class RoomDirectory {
         }
     }
 
-    private func sales(of room: RoomID, version: Int64) -> RoomSales {
-        let live = liveSales[room] ?? []
+    /// What is told of these, which were read after the version. Not of what is known otherwise: another reading that began
+    /// earlier may end in the middle, and older sales under a newer version would be believed for good.
+    private static func sales(_ live: [StoredSale], _ upcoming: [Performance], version: Int64) -> RoomSales {
         // A sale that opens before another has ended keeps the room open. Seats can be held from the first day on.
-        guard upcoming[room] == nil else { return RoomSales(opensAt: nil, isLive: true, version: version) }
+        guard upcoming.isEmpty else { return RoomSales(opensAt: nil, isLive: true, version: version) }
         return RoomSales(opensAt: live.map(\.window.opensAt).min(), isLive: !live.isEmpty, version: version)
     }
 
@@ -182,10 +183,10 @@ final class RoomDirectory {
     private func read(_ room: RoomID) async throws -> RoomSales {
         let version = try await store.roomSalesVersions()[room] ?? 0
         let live = try await store.activeRoomSales().filter { $0.sale.room == room.rawValue }
-        liveSales[room] = live.isEmpty ? nil : live
         let performances = try await store.upcomingPerformances().map(\.performance).filter { $0.room == room }
+        liveSales[room] = live.isEmpty ? nil : live
         upcoming[room] = performances.isEmpty ? nil : performances
-        return sales(of: room, version: version)
+        return Self.sales(live, performances, version: version)
     }
 
     /// Looks whether there is such a room, before anything is kept in its name.

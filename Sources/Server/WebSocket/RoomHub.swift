@@ -104,7 +104,7 @@ final class RoomHub {
             throw error
         }
         guard let line = lines[room] else { return }
-        line.left(client, told: session, asOf: event)
+        if line.left(client, told: session, asOf: event) { away(client, room, holder: heartbeat.number) }
         removeIfEmpty(line)
     }
 
@@ -121,6 +121,11 @@ final class RoomHub {
     /// it still has is held anew.
     private func away(_ client: ClientID, _ room: RoomID, holder: Int64) {
         engine.away(client, room: room, holder: holder) { [heartbeat] in heartbeat.renumber() }
+    }
+
+    /// Whether the client has a place there that it got, or was found to have, after a change of the line.
+    func waits(_ client: ClientID, in room: RoomID, after event: Int64) -> Bool {
+        lines[room]?.waits(client, after: event) ?? false
     }
 
     /// The client was admitted, as its channel says.

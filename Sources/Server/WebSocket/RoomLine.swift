@@ -133,14 +133,21 @@ final class RoomLine {
     }
 
     /// The client has left; `told` gets its own answer.
-    func left(_ client: ClientID, told: Session, asOf event: Int64) {
-        // By another connection it may have joined again since.
-        if let waiter = waiters[client], waiter.since > event { return }
+    /// - Returns: whether the client waits all the same, and nobody is left here who does for it.
+    func left(_ client: ClientID, told: Session, asOf event: Int64) -> Bool {
         told.waitsNoMore(in: room)
         told.connection.unmark(key)
-        guard let waiter = waiters[client] else { return }
+        guard let waiter = waiters[client] else { return false }
+        // By another connection it has joined again since: only this one is out, and is told no ranks any more.
+        if waiter.since > event { return remove(told, client) }
         waiter.leaver = ObjectIdentifier(told)
         end(waiter, "left")
+        return false
+    }
+
+    /// Whether the client has a place that it got, or was found to have, after a change of the line.
+    func waits(_ client: ClientID, after event: Int64) -> Bool {
+        waiters[client].map { $0.since > event } ?? false
     }
 
     /// The client was admitted: nothing more is told here, its pass comes as an outcome.

@@ -560,7 +560,11 @@ final class Session {
     }
 
     /// The pass of a room was given back, by another connection of the client unless it was this one.
-    func gaveBack(_ room: RoomID, by connection: UInt64) {
+    func gaveBack(_ room: RoomID, by connection: UInt64, asOf event: Int64) {
+        // Who has joined again since, and waits by this connection, has not left.
+        if let client = presence?.client, rooms.contains(room), hub.rooms.waits(client, in: room, after: event) {
+            return
+        }
         if connection != id { push(ServerFrame.left(room, reason: "left")) }
     }
 

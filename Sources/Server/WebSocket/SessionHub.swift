@@ -293,9 +293,9 @@ final class Presence {
             for session in sessions { session.received(outcome) }
         case .renewed: for session in sessions { session.mayHaveMissed() }
         case .away(let room): hub.rooms.away(client, room)
-        case .left(let room, let connection):
+        case .left(let room, let connection, let event):
             hub.rooms.rooms.toldPasses.forget(client, room)
-            for session in sessions { session.gaveBack(room, by: connection) }
+            for session in sessions { session.gaveBack(room, by: connection, asOf: event) }
         }
     }
 }

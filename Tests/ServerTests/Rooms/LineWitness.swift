@@ -71,18 +71,50 @@ final class LineWitness {
         try await eventually("change \(event) of \(prefix), of \(self.event)") { self.event >= event }
     }
 
+    /// Whether a pass is of an earlier stay than the place that its client was told of. An outcome is told late where it
+    /// can't be told at once, but told: also when the client, which did not know of the pass, has left since, and waits
+    /// anew. Such a pass says nothing of the place that it has now.
+    func isLate(_ admitted: JSON, _ client: String, placeToldAt event: Int64) -> Bool {
+        guard let pass = admissions.first(where: { $0.client == client && $0.pass == admitted["token"].text }),
+            let number = numbers[client]?.last(where: { $0.event <= event })?.number
+        else { return false }
+        return pass.number < number
+    }
+
+    /// What a client was told last of its place; nil when it no longer waits.
+    func place(of buyer: Buyer, _ room: String) -> JSON? {
+        var last: JSON?
+        for frame in buyer.heard where frame["room"] == .text(room) {
+            switch frame["type"].text {
+            case "joined", "rank": last = frame
+            case "admitted":
+                if let told = last, isLate(frame, buyer.client, placeToldAt: told["seq"].integer ?? 0) { continue }
+                last = nil
+            case "left": last = nil
+            default: break
+            }
+        }
+        return last
+    }
+
     /// Compares whatever a client was told of its place with what was true.
     /// - Returns: how many frames that were.
     func check(_ buyer: Buyer, _ room: String, at place: SourceLocation = #_sourceLocation) -> Int {
         var count = 0
-        var (lastPushed, isWaiting): (Int64, Bool) = (0, false)
-        for frame in buyer.heard where frame["room"] == .text(room) {
+        // Since when it waits, as of the last `joined`; nil when it doesn't.
+        var (lastPushed, joinedAt): (Int64, Int64?) = (0, nil)
+        let heard = buyer.heard.filter { $0["room"] == .text(room) }
+        for (index, frame) in heard.enumerated() {
             let (type, seq) = (frame["type"].text ?? "", frame["seq"].integer ?? -1)
             switch type {
-            case "joined": isWaiting = true
-            case "admitted", "left": isWaiting = false
+            case "joined": joinedAt = seq
+            case "admitted":
+                if let told = joinedAt, !isLate(frame, buyer.client, placeToldAt: told) { joinedAt = nil }
+            case "left": joinedAt = nil
             case "rank":
-                #expect(isWaiting, "\(buyer.client) does not wait: \(frame)", sourceLocation: place)
+                #expect(
+                    joinedAt != nil, "\(buyer.client) does not wait: \(heard[...index].suffix(8))",
+                    sourceLocation: place)
                 #expect(seq >= lastPushed, "\(buyer.client) goes back: \(frame)", sourceLocation: place)
                 lastPushed = seq
             default: break

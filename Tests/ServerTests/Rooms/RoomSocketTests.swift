@@ -189,6 +189,40 @@ import Testing
         }
     }
 
+    /// One tab gives a pass back of which it has not heard yet, and another joins again before that is answered: the first
+    /// has left and is told no rank any more, the second waits and is not told that it doesn't.
+    @Test func leavingInOneTabWhileAnotherJoinsAgain() async throws {
+        // Nobody tells who was admitted: no scheduler is there.
+        let environment = ["DIBS_ROLES": "gateway,committer", "DIBS_REDIS_TIMEOUT_MS": "60000"]
+        try await withShop(1, environment, options: { $0.redisByProxy = true }) { shop in
+            try await shop.room("r", maxActive: 1)
+            let tabs = try await concurrently(2) { _ in try await Buyer.connect(shop, as: "ada") }
+            let others = try await concurrently(3) { try await Buyer.connect(shop, as: "c\($0)") }
+            for buyer in [others[0], tabs[0], others[1], others[2]] { try await buyer.join("r") }
+            try await shop.callRedis(
+                "dibs_room_leave", "r", channel: "nowhere", passes: ["0b6f7a52-6c1e-4f5b-9d0a-3c7c1a9e2f10"], ["c0"])
+            // Redis answers both when both have come there, in this order.
+            shop.redisProxy.hang(.replies)
+            async let left = tabs[0].leave("r")
+            try await eventually("the pass is given back") {
+                try await shop.redis("hexists", "dibs:{room:r}:passes", "ada") == "0"
+            }
+            async let joined = tabs[1].join("r")
+            try await eventually("it stands in line again") {
+                try await shop.redis("hexists", "dibs:{room:r}:members", "ada") == "1"
+            }
+            try shop.redisProxy.resume()
+            #expect(try await joined["rank"] == 2)
+            #expect(try await left["type"] == "left")
+            try await others[2].leave("r")
+            try await tabs[1].ranked(1, "r")
+            _ = try await tabs[0].ask(["type": "ping"])
+            let end = try #require(tabs[0].heard.lastIndex { $0["type"] == "left" })
+            #expect(!tabs[0].heard[end...].contains { $0["type"] == "rank" }, "\(tabs[0].heard)")
+            #expect(!tabs[1].heard.contains { $0["type"] == "left" }, "\(tabs[1].heard)")
+        }
+    }
+
     /// A reload of the page: the same place, also on the other instance, and without anybody behind noticing.
     @Test func aReloadKeepsThePlace() async throws {
         try await withShop(2) { shop in
