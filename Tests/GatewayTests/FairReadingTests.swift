@@ -191,6 +191,23 @@ struct FairReadingTests {
         }
     }
 
+    /// Who may ask as much as it likes never stands in line; whoever else asks as much does.
+    @Test(arguments: [("unlimited", false), ("nothing", true)])
+    func onlyThoseWithLimitsStandInLine(path: String, standsInLine: Bool) async throws {
+        try await withServer({
+            $0.receiveRate = TokenBucket.Limit(perSecond: 1000, burst: 1000)
+        }) { server in
+            let socket = try await server.raw()
+            socket.send("GET /api/echo HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(await socket.answer()?.status == 200)
+            let connection = try #require(server.gateway.sweeper.all.first as? HTTPConnection)
+            let fullAt = connection.requestsFullAt
+            socket.send(String(repeating: "GET /api/\(path) HTTP/1.1\r\nHost: x\r\n\r\n", count: 60))
+            for _ in 0..<60 { #expect(await socket.answer()?.status == 204) }
+            #expect((connection.requestsFullAt > fullAt) == standsInLine)
+        }
+    }
+
     @Test func aLongRowOfRequestsIsAnsweredInOrder() async throws {
         try await withServer({
             $0.receiveRate = TokenBucket.Limit(perSecond: 1000, burst: 1000)

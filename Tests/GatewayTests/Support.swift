@@ -115,6 +115,10 @@ final class Echo: GatewayDelegate {
             return HTTPResponse(
                 status: 200, body: [UInt8](repeating: UInt8(ascii: "b"), count: Int(request.parameter("n") ?? "")!))
         case "/api/nothing": return HTTPResponse(status: 204)
+        case "/api/unlimited":
+            var response = HTTPResponse(status: 204)
+            response.isUnlimited = true
+            return response
         default: return .error(WireError(.notFound, "nothing at \(request.path)"))
         }
     }

@@ -58,7 +58,8 @@ extension HTTPConnection {
             first.append(contentsOf: response.body[..<written])
         }
         self.head = nil
-        outgoing = Outgoing(body: response.body, written: written, closesAfter: !keepAlive)
+        outgoing = Outgoing(
+            body: response.body, written: written, closesAfter: !keepAlive, isUnlimited: response.isUnlimited)
         enter(.writing, seconds: server.configuration.writeTimeoutSeconds)
         guard Scratch.write(wsi, first, LWS_WRITE_HTTP) else { return cut() }
         goOn()
@@ -103,7 +104,9 @@ extension HTTPConnection {
     /// The answer is written: the next request is read now, or when it is this connection's turn.
     private func answered() {
         guard !isInLine else { return }
-        guard let wsi, let outgoing, !outgoing.closesAfter, server.sharesReading else { return completed() }
+        guard let wsi, let outgoing, !outgoing.closesAfter, !outgoing.isUnlimited, server.sharesReading else {
+            return completed()
+        }
         let now = EventLoop.monotonicMilliseconds
         let atOnce = HTTPConnection.readAtOnce * HTTPConnection.requestMilliseconds
         requestsFullAt = max(now, requestsFullAt) + HTTPConnection.requestMilliseconds

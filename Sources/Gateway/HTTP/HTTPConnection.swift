@@ -66,6 +66,7 @@ final class HTTPConnection: Peer {
         let body: [UInt8]
         var written: Int
         let closesAfter: Bool
+        let isUnlimited: Bool
     }
 
     init(server: GatewayServer, address: PeerAddress) {

@@ -91,6 +91,9 @@ public struct HTTPResponse: Sendable {
     public var headers: HTTPHeaders
     /// The body. Not sent for HEAD, 204 and 304.
     public var body: [UInt8]
+    /// Whether it is for somebody who may ask as much as they like. Else a connection on which much is asked waits for its
+    /// turn to ask again.
+    public var isUnlimited = false
 
     /// An answer from its parts.
     public init(status: Int, headers: HTTPHeaders = [:], body: [UInt8] = []) {

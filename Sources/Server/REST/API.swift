@@ -32,7 +32,8 @@ final class API {
         let proof = request.authorization.map { services.credentials.prove(authorization: $0, at: services.now) }
         let match = router.match(request.method, request.path)
         // The shop's backend and the admin are not limited: one address asks for everybody there.
-        guard match.isProbe || proof?.caller?.actsForAll == true || services.rates.mayAsk(request.remoteAddress) else {
+        let isUnlimited = proof?.caller?.actsForAll == true
+        guard match.isProbe || isUnlimited || services.rates.mayAsk(request.remoteAddress) else {
             return .failure(WireError(.rateLimited, "too many requests from this address"))
         }
         let route: Route
@@ -51,8 +52,10 @@ final class API {
         do {
             let caller = try authorize(proof, route.access, request)
             try limit(request, route, caller)
-            return try await route.handler(
+            var response = try await route.handler(
                 RequestContext(request: request, parameters: parameters, caller: caller, now: services.now))
+            response.isUnlimited = isUnlimited
+            return response
         } catch let error as WireError {
             return .failure(error)
         } catch {
