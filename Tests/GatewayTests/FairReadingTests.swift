@@ -179,11 +179,14 @@ struct FairReadingTests {
         }) { server in
             let socket = try await server.raw()
             #expect(await socket.upgrade())
-            socket.send((0..<600).flatMap { RawFrame.text("\($0) " + String(repeating: "x", count: $0 % 97)) })
-            for number in 0..<600 {
-                let expected = "\(number) " + String(repeating: "x", count: number % 97)
-                guard let frame = await socket.frame(), frame.text == expected else {
-                    Issue.record("message \(number) is another one, or missing")
+            let texts = (0..<150).map { "\($0) " + String(repeating: "x", count: $0 % 97) }
+            socket.send(texts.flatMap { RawFrame.text($0) })
+            for text in texts {
+                var frame = await socket.frame()
+                // On a busy machine it takes so long that the server asks whether somebody is there.
+                while frame?.opcode == 9 { frame = await socket.frame() }
+                guard frame?.text == text else {
+                    Issue.record("another message than \(text), or none")
                     break
                 }
             }
