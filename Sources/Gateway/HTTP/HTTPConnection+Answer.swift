@@ -171,7 +171,7 @@ extension HTTPConnection {
     }
 
     /// Ends the connection, whatever is under way.
-    private func cut() {
+    func cut() {
         phase = .closing
         kill(hard: true)
     }

@@ -88,7 +88,9 @@ public final class GatewayServer {
             if count % GatewayServer.drainBatch == 0 { await EventLoop.sleep(milliseconds: 10) }
         }
         await empty(until: end)
-        for peer in sweeper.all { peer.kill(hard: true) }
+        for peer in sweeper.all {
+            if let connection = peer as? HTTPConnection { connection.cut() } else { peer.kill(hard: true) }
+        }
         await empty(until: EventLoop.monotonicMilliseconds + 1000)
         sweeper.stop()
         gate.stop()

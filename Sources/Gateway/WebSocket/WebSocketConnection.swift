@@ -406,7 +406,7 @@ public final class WebSocketConnection: Peer {
         if state == .closing {
             guard now >= deadline else {
                 // Until its end it may send more, of which the library tells nothing either.
-                if server.reading.isLoopBusy, server.sharesReading, let wsi { lookForSilentFlood(wsi) }
+                if server.reading.isLoopBusy || isSuspect, server.sharesReading, let wsi { lookForSilentFlood(wsi) }
                 return now
             }
             deadline = now + 5000
@@ -418,8 +418,9 @@ public final class WebSocketConnection: Peer {
         if server.reading.isLoopBusy || isSuspect, server.sharesReading { lookForSilentFlood(wsi) }
         if deadline > 0 {
             if now >= deadline {
-                // Its answer may be what nobody has read yet, where it stands in line to be.
-                if TCPInfo.unreadBytes(lws_get_socket_fd(wsi)) > 0 {
+                // Its answer may be what nobody has read yet, where it stands in line to be: in the socket, or put aside by the
+                // library or OpenSSL.
+                if isInLine || isPaused || TCPInfo.unreadBytes(lws_get_socket_fd(wsi)) > 0 {
                     heard()
                 } else {
                     close(.noPong, "no answer to a ping")

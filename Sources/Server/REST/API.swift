@@ -19,20 +19,23 @@ final class API {
 
     /// The answer to one request; never throws, never blocks.
     func respond(to request: HTTPRequest) async -> HTTPResponse {
-        let response = await answer(request)
+        let proof = request.authorization.map { services.credentials.prove(authorization: $0, at: services.now) }
+        // The shop's backend and the admin are not limited: one address asks for everybody there.
+        let isUnlimited = proof?.caller?.actsForAll == true
+        var response = await answer(request, proof, isUnlimited)
+        response.isUnlimited = isUnlimited
         // Whoever is refused over and over hears it late: it asks again when it has heard.
-        if response.status == 429, let pause = services.rates.pauseBeforeRefusal(request.remoteAddress) {
+        if response.status == 429, !isUnlimited,
+            let pause = services.rates.pauseBeforeRefusal(request.remoteAddress)
+        {
             await EventLoop.sleep(milliseconds: pause)
         }
         services.metrics.responses[response.status, default: 0] += 1
         return response
     }
 
-    private func answer(_ request: HTTPRequest) async -> HTTPResponse {
-        let proof = request.authorization.map { services.credentials.prove(authorization: $0, at: services.now) }
+    private func answer(_ request: HTTPRequest, _ proof: Proof?, _ isUnlimited: Bool) async -> HTTPResponse {
         let match = router.match(request.method, request.path)
-        // The shop's backend and the admin are not limited: one address asks for everybody there.
-        let isUnlimited = proof?.caller?.actsForAll == true
         guard match.isProbe || isUnlimited || services.rates.mayAsk(request.remoteAddress) else {
             return .failure(WireError(.rateLimited, "too many requests from this address"))
         }
@@ -52,10 +55,8 @@ final class API {
         do {
             let caller = try authorize(proof, route.access, request)
             try limit(request, route, caller)
-            var response = try await route.handler(
+            return try await route.handler(
                 RequestContext(request: request, parameters: parameters, caller: caller, now: services.now))
-            response.isUnlimited = isUnlimited
-            return response
         } catch let error as WireError {
             return .failure(error)
         } catch {
