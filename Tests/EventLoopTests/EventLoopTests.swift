@@ -162,6 +162,47 @@ func onLoop<Value: Sendable>(_ body: @escaping @Sendable @LoopActor () async thr
         }
     }
 
+    /// Who comes while one reads shares the next reading: the one that is under way may miss what they know of.
+    @Test func whoReadsSeesWhatWasDoneBefore() async throws {
+        struct Broken: Error {}
+        try await onLoop {
+            let reads = SharedReads<String, Int>()
+            var (begun, gates): (Int, [CheckedContinuation<Void, Never>]) = (0, [])
+            @LoopActor func read(_ key: String = "a", fails: Bool = false) -> Task<Int?, Never> {
+                EventLoop.task {
+                    try? await reads.read(key) {
+                        begun += 1
+                        let number = begun
+                        await withCheckedContinuation { gates.append($0) }
+                        if fails { throw Broken() }
+                        return number
+                    }
+                }
+            }
+            @LoopActor func nextGate() async -> CheckedContinuation<Void, Never> {
+                while gates.isEmpty { await Task.yield() }
+                return gates.removeFirst()
+            }
+            let first = read()
+            let gate = await nextGate()
+            let others = (0..<5).map { _ in read() }
+            let elsewhere = read("b")
+            await nextGate().resume()
+            #expect(await elsewhere.value == 2 && begun == 2)
+            gate.resume()
+            #expect(await first.value == 1)
+            let second = await nextGate()
+            let third = [read(fails: true), read()]
+            second.resume()
+            for other in others { #expect(await other.value == 3) }
+            await nextGate().resume()
+            for reading in third { #expect(await reading.value == nil) }
+            let last = read()
+            await nextGate().resume()
+            #expect(await last.value == 5)
+        }
+    }
+
     @Test func whoWantsTheSameSharesOneAttempt() async throws {
         struct Broken: Error {}
         try await onLoop {

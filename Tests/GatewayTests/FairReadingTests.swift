@@ -101,7 +101,7 @@ struct FairReadingTests {
             for number in 0..<count { reading.note(Reader(number, line)) }
             let began = EventLoop.nanoseconds
             while line.read.count < count {
-                reading.noteOther()
+                reading.noteOther(PeerAddress("192.0.2.1")!)
                 await self.turn()
             }
             // The last of them leaves its time after this.
@@ -114,7 +114,7 @@ struct FairReadingTests {
         try await onLoop {
             let (reading, line) = (FairReading(patience: 10_000), Reader.Line())
             for number in 0..<3 { reading.note(Reader(number, line)) }
-            reading.noteOther()
+            reading.noteOther(PeerAddress("192.0.2.1")!)
             // For so long the loop has no time, as others count as being there.
             while line.read.count < 3 {
                 let until = EventLoop.workNanoseconds + 2_000_000
@@ -225,6 +225,55 @@ struct FairReadingTests {
                 #expect(answer?.body.contains("[n=\(number)]") == true)
             }
             socket.close()
+        }
+    }
+
+    /// Of an address that opens very many at once, each is let in, in its turn; and whoever has gone leaves nothing behind.
+    @Test func aCrowdOfOneAddressStandsInLineToBeLetIn() async throws {
+        try await withServer({
+            $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
+            $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
+            $0.maxConnectionsPerAddress = 1000
+            $0.unqueuedConnectionRate = TokenBucket.Limit(perSecond: 0.001, burst: 3)
+        }) { server in
+            let other = try await server.raw(from: "127.0.9.1")
+            #expect(await other.upgrade())
+            var crowd: [RawSocket] = []
+            for _ in 0..<60 { crowd.append(try await server.raw(from: "127.0.9.2")) }
+            for socket in crowd { socket.send("GET /api/echo HTTP/1.1\r\nHost: x\r\n\r\n") }
+            // Others are there meanwhile.
+            for number in 0..<10 {
+                other.send(RawFrame.text("\(number)"))
+                #expect(await other.frame()?.text == "\(number)")
+            }
+            for socket in crowd { #expect(await socket.answer()?.status == 200) }
+            #expect(server.gateway.connectionCount == 61)
+            for socket in crowd { socket.close() }
+            while server.gateway.connectionCount > 1 { await EventLoop.sleep(milliseconds: 1) }
+            other.close()
+        }
+    }
+
+    /// While the line is not read, nobody is let in; whoever waits ends with the server, and who has hung up before.
+    @Test func whoWaitsToBeLetInEndsWithTheServer() async throws {
+        try await withServer({
+            $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
+            $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
+            $0.maxConnectionsPerAddress = 1000
+            $0.unqueuedConnectionRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
+        }) { server in
+            server.gateway.whenBusy { true }
+            let first = try await server.raw()
+            #expect(await first.upgrade())
+            let waiting = try await server.raw()
+            let gone = try await server.raw()
+            gone.close()
+            waiting.send("GET /api/echo HTTP/1.1\r\nHost: x\r\n\r\n")
+            await server.gateway.shutdown(deadline: 100)
+            #expect(server.gateway.connectionCount == 0)
+            // Read after 20 ms at the soonest, and shut down before that: or it was let in, on a machine that slept.
+            let answer = await waiting.answer()
+            #expect(answer == nil || answer?.status == 200)
         }
     }
 }

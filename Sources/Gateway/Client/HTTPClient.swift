@@ -69,6 +69,8 @@ final class HTTPExchange: ClientPeer {
         switch reason {
         case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
             guard appendHeaders(bytes, room: count) == 0, let wsi else { return -1 }
+            // The library is about to set its own limit; how long to wait is the caller's to say.
+            Turn.atEnd(.flush) { self.cancelLibraryTimeout() }
             if !body.isEmpty {
                 lws_client_http_body_pending(wsi, 1)
                 lws_callback_on_writable(wsi)
@@ -100,6 +102,7 @@ final class HTTPExchange: ClientPeer {
     private func sendBody() -> Int32 {
         guard let wsi, status == 0, !body.isEmpty else { return 0 }
         lws_client_http_body_pending(wsi, 0)
+        Turn.atEnd(.flush) { self.cancelLibraryTimeout() }
         return Scratch.write(wsi, body, LWS_WRITE_HTTP_FINAL) ? 0 : -1
     }
 

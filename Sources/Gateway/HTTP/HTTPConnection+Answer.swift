@@ -111,7 +111,7 @@ extension HTTPConnection {
         let atOnce = HTTPConnection.readAtOnce * HTTPConnection.requestMilliseconds
         requestsFullAt = max(now, requestsFullAt) + HTTPConnection.requestMilliseconds
         guard requestsFullAt - now > atOnce else {
-            server.reading.noteOther()
+            server.reading.noteOther(head?.request.remoteAddress ?? address)
             return completed()
         }
         // What was asked at once long ago is forgiven.
@@ -172,13 +172,14 @@ extension HTTPConnection {
 
     /// Ends the connection, whatever is under way.
     func cut() {
+        guard !cutInLine() else { return }
         phase = .closing
         kill(hard: true)
     }
 
     /// Ends a connection on which nothing is under way; the others end with their answer.
     func drain() {
-        guard phase == .waiting || phase == .primed else { return }
+        guard phase == .waiting || phase == .primed, !cutInLine() else { return }
         phase = .closing
         kill()
     }

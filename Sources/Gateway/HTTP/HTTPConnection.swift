@@ -49,6 +49,8 @@ final class HTTPConnection: Peer {
     static let mostRefusals = 100
     /// Whether the next request waits for this connection's turn; the exchange before is not over until then.
     var isInLine = false
+    /// The socket, while the connection stands in line to be let in; then the library has it.
+    private var waitingSocket: Int32?
     /// When as many requests may come at once as ever, on the loop's clock.
     var requestsFullAt: Int64 = 0
     /// Whether the next request came, in whole or in part, before the last one was answered.
@@ -247,9 +249,31 @@ final class HTTPConnection: Peer {
         return isToken ? String(decoding: parts[0], as: UTF8.self) : nil
     }
 
+    /// Waits, with its socket, for its turn to be let in.
+    func stands(inLineWith socket: Int32) {
+        waitingSocket = socket
+        isInLine = true
+        server.reading.note(self)
+    }
+
     override func leaveLine() {
         isInLine = false
-        completed()
+        guard let socket = waitingSocket else { return completed() }
+        // Whoever has gone meanwhile costs no more than this.
+        guard !HungUp.isClosed(socket) else { return cut() }
+        waitingSocket = nil
+        enter(phase, seconds: server.configuration.headerTimeoutSeconds)
+        server.adopt(self, socket)
+    }
+
+    /// Ends a connection that the library doesn't know yet; false for the others.
+    func cutInLine() -> Bool {
+        guard let socket = waitingSocket else { return false }
+        waitingSocket = nil
+        phase = .closing
+        Turnaway.cut(socket)
+        server.left(self, countedAs: counted)
+        return true
     }
 
     override func sweep(_ now: Int64) -> Int64 {

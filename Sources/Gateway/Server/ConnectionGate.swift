@@ -12,15 +12,20 @@ final class ConnectionGate {
     private let trusted: [AddressRange]
     private var open: [PeerAddress: Int32] = [:]
     private var made = RateTable<PeerAddress>()
+    private var fewMade = RateTable<PeerAddress>()
+    private let few: TokenBucket.Limit
     private let timer = LoopTimer()
 
     init(_ configuration: GatewayConfiguration) {
         most = configuration.maxConnectionsPerAddress
         rate = configuration.connectionRate
+        few = configuration.unqueuedConnectionRate
         trusted = configuration.trustedProxies
         guard rate != nil else { return }
         timer.start(after: 10_000, every: 10_000) { [weak self] in
-            self?.made.tidy(now: EventLoop.monotonicMilliseconds * 1_000_000)
+            let now = EventLoop.monotonicMilliseconds * 1_000_000
+            self?.made.tidy(now: now)
+            self?.fewMade.tidy(now: now)
         }
     }
 
@@ -36,6 +41,12 @@ final class ConnectionGate {
         guard open[address, default: 0] < most else { return false }
         open[address, default: 0] += 1
         return true
+    }
+
+    /// Whether a connection that has entered is one of so many of its address that it stands in line; see ``FairReading``.
+    func isCrowded(_ address: PeerAddress) -> Bool {
+        guard rate != nil, !isTrusted(address) else { return false }
+        return !fewMade.take(address.subscriber, few, now: EventLoop.monotonicMilliseconds * 1_000_000)
     }
 
     /// A connection that was counted is gone.

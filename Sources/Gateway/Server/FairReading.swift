@@ -1,6 +1,7 @@
 import EventLoop
 
-/// Shares the loop's time among connections that send more than a person does.
+/// Shares the loop's time among connections that send more than a person does, and the new ones of an address that opens very
+/// many of them.
 ///
 /// Who sends little is read at once. Who sends much stands in line with its like, and a few of the line are read in each
 /// turn: however many they are, a turn stays short, and the others are answered in the next. While others are there, all
@@ -29,6 +30,10 @@ final class FairReading {
     private var othersHeardAt: Int64 = .min / 2
     /// For so long after that, others count as being there: a rush has no such gap, and a load test is over by then.
     private static let othersStayMilliseconds: Int64 = 100
+    /// The address that opened very many connections last, and when.
+    private var crowd: PeerAddress?
+    private var crowdSeenAt: Int64 = .min / 2
+    private static let crowdStaysMilliseconds: Int64 = 1000
     /// Ends the time that is left to others, or to what it is busy with.
     private let pause = LoopTimer()
 
@@ -47,8 +52,23 @@ final class FairReading {
         (lookedAt, worked) = (now, work)
     }
 
-    /// Notes that somebody was read who sends no more than a person does.
-    func noteOther() { othersHeardAt = EventLoop.monotonicMilliseconds }
+    /// Notes that somebody was read who sends no more than a person does. Where the line is of an address that opens very
+    /// many connections, who comes from there is one of many, and not another: with nobody else there, they come in as fast
+    /// as they can.
+    func noteOther(_ address: PeerAddress) {
+        let now = EventLoop.monotonicMilliseconds
+        if now - crowdSeenAt < Self.crowdStaysMilliseconds, address.subscriber == crowd { return }
+        othersHeardAt = now
+    }
+
+    /// Whether others than those in the line were there a moment ago.
+    var hasOthers: Bool { EventLoop.monotonicMilliseconds - othersHeardAt < Self.othersStayMilliseconds }
+
+    /// Notes the address of a connection that is about to stand in line for being one of very many.
+    func noteCrowd(_ address: PeerAddress) {
+        crowd = address.subscriber
+        crowdSeenAt = EventLoop.monotonicMilliseconds
+    }
 
     /// Puts a connection in line, as of the end of this turn.
     func note(_ peer: Peer) {
@@ -118,16 +138,16 @@ final class FairReading {
     }
 
     /// Leaves others twice the time that the line took, if there are any, and reads on then. What was read may take more
-    /// of the loop than its reading, answers that come from Redis for one: while the loop works for more than half of the
+    /// of the loop than its reading, answers that come from Redis for one: while the loop works for more than a third of the
     /// time, the line waits on, as long as its patience lasts.
     private func leaveTime(_ took: UInt64, since began: (time: UInt64, work: UInt64)) {
-        guard EventLoop.monotonicMilliseconds - othersHeardAt < Self.othersStayMilliseconds else { return awaitTurn() }
+        guard hasOthers else { return awaitTurn() }
         isAwaitingTurn = true
         // Timers know milliseconds. What else a long turn did is not the line's to pay for.
         pause.start(after: min(patience, max(1, Int64((took * 2 + 500_000) / 1_000_000)))) {
             self.isAwaitingTurn = false
             let (elapsed, worked) = (EventLoop.nanoseconds - began.time, EventLoop.workNanoseconds - began.work)
-            if worked * 2 > elapsed, EventLoop.monotonicMilliseconds - self.movedAt < self.patience {
+            if worked * 3 > elapsed, EventLoop.monotonicMilliseconds - self.movedAt < self.patience {
                 self.leaveTime(0, since: began)
             } else {
                 self.awaitTurn()

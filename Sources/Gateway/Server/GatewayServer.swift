@@ -41,7 +41,7 @@ public final class GatewayServer {
         sweeper = Sweeper(period: configuration.sweepMilliseconds)
         files = configuration.webRoot.map { StaticFiles(root: $0) }
         let arrivals = Arrivals()
-        let listener = try Listener(configuration, log: log) { arrivals.server?.arrived($0, $1) }
+        let listener = try Listener(configuration, log: log) { arrivals.server?.arrived($0, $1) ?? false }
         self.listener = listener
         port = listener.port
         arrivals.server = self
@@ -113,22 +113,35 @@ public final class GatewayServer {
         whenEmpty = nil
     }
 
-    /// A connection was accepted.
-    private func arrived(_ socket: Int32, _ address: PeerAddress) {
+    /// A connection was accepted. Answers whether others are to have the time before the next is: it is one of very many,
+    /// and others are there.
+    private func arrived(_ socket: Int32, _ address: PeerAddress) -> Bool {
         guard gate.enter(address) else {
             delegate.turnedAway(address)
-            return Turnaway.cut(socket)
+            Turnaway.cut(socket)
+            return reading.hasOthers
         }
         guard sweeper.count < configuration.maxConnections else {
             gate.leave(address)
             // Words in the clear are none to who speaks TLS.
-            return hasTLS ? Turnaway.cut(socket) : Turnaway.turnAway(socket)
+            if hasTLS { Turnaway.cut(socket) } else { Turnaway.turnAway(socket) }
+            return false
         }
         let connection = HTTPConnection(server: self, address: address)
         sweeper.add(connection)
-        // On failure the library has closed the socket.
+        guard sharesReading, gate.isCrowded(address) else {
+            adopt(connection, socket)
+            return false
+        }
+        reading.noteCrowd(address)
+        connection.stands(inLineWith: socket)
+        return reading.hasOthers
+    }
+
+    /// Gives a connection's socket to the library, which closes it if that fails.
+    func adopt(_ connection: HTTPConnection, _ socket: Int32) {
         guard Adoption.adopt(socket, as: connection, vhost: library.serverVhost, isPrimed: !hasTLS) else {
-            return left(connection, countedAs: address)
+            return left(connection, countedAs: connection.counted)
         }
     }
 

@@ -14,7 +14,7 @@ final class Listener {
     let port: UInt16
     private let descriptor: Int32
     private var watcher: DescriptorWatcher?
-    private let accepted: @LoopActor (Int32, PeerAddress) -> Void
+    private let accepted: @LoopActor (Int32, PeerAddress) -> Bool
     private let log: Log
     /// Given up for a moment when descriptors have run out, to accept and turn away whoever waits.
     private var reserve: Int32
@@ -22,10 +22,13 @@ final class Listener {
 
     /// Nanoseconds in which connections are accepted in one turn, so that a rush doesn't starve those that are connected.
     private static let acceptNanoseconds: UInt64 = 300_000
+    /// Milliseconds until it accepts more when others are to have the time.
+    private static let yieldMilliseconds: Int64 = 1
 
-    /// Listens. `accepted` gets each new socket, non-blocking, and owns it.
+    /// Listens. `accepted` gets each new socket, non-blocking, and owns it; it says whether to leave time to others before
+    /// the next.
     init(
-        _ configuration: GatewayConfiguration, log: Log, accepted: @escaping @LoopActor (Int32, PeerAddress) -> Void
+        _ configuration: GatewayConfiguration, log: Log, accepted: @escaping @LoopActor (Int32, PeerAddress) -> Bool
     ) throws {
         self.accepted = accepted
         self.log = log
@@ -68,6 +71,9 @@ final class Listener {
 
     private func accept() {
         let end = EventLoop.nanoseconds + Listener.acceptNanoseconds
+        var yields = false
+        // What waits meanwhile is in the kernel, which has room for as many as come in a tenth of a second.
+        defer { if yields { rest(milliseconds: Listener.yieldMilliseconds) } }
         repeat {
             guard watcher != nil else { return }
             var address = sockaddr_storage()
@@ -84,7 +90,7 @@ final class Listener {
                 default: return outOfDescriptors(errno)
                 }
             }
-            accepted(socket, PeerAddress(&address))
+            if accepted(socket, PeerAddress(&address)) { yields = true }
         } while EventLoop.nanoseconds < end
     }
 
@@ -97,8 +103,12 @@ final class Listener {
             if socket >= 0 { Turnaway.turnAway(socket) }
             reserve = open("/dev/null", O_RDONLY | O_CLOEXEC)
         }
+        rest(milliseconds: 100)
+    }
+
+    private func rest(milliseconds: Int64) {
         watcher?.watch([])
-        pause.start(after: 100) { [weak self] in self?.watcher?.watch(.readable) }
+        pause.start(after: milliseconds) { [weak self] in self?.watcher?.watch(.readable) }
     }
 
     private static func set(_ descriptor: Int32, _ level: Int32, _ option: Int32, _ value: Int32) throws {

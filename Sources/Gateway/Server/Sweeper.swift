@@ -33,6 +33,8 @@ final class Sweeper {
     private var looked = [Int](repeating: 0, count: laneCount)
     /// So many of them are looked at in one step.
     private static let mostNotDue = 512
+    /// So many are looked at in one turn of the loop: to close one takes some 20 µs.
+    private static let mostInTurn = 32
 
     /// Called before a part of them is looked at; says whether others have to be as well, due or not.
     var beforeStep: @LoopActor () -> Bool = { false }
@@ -99,10 +101,18 @@ final class Sweeper {
             }
         }
         next = (next + 1) % Sweeper.laneCount
-        for peer in due {
+        sweep(due[...])
+    }
+
+    /// Looks at some of them in this turn of the loop, and at the others in turns of their own: each may have to be closed.
+    private func sweep(_ due: ArraySlice<Peer>) {
+        let now = EventLoop.monotonicMilliseconds
+        for peer in due.prefix(Self.mostInTurn) where peer.sweepPlace != .none {
             let notBefore = peer.sweep(now)
             let place = peer.sweepPlace
             if place != .none { lanes[Int(place.lane)][Int(place.index)].notBefore = notBefore }
         }
+        let others = due.dropFirst(Self.mostInTurn)
+        if !others.isEmpty { Turn.atNextEnd(atOnce: true) { self.sweep(others) } }
     }
 }

@@ -8,6 +8,13 @@ import Model
 final class API {
     private let services: Services
     private let router: Router
+    private let reads = SharedReads<Question, HTTPResponse>()
+
+    /// What is asked by requests whose answer doesn't depend on who asks.
+    private struct Question: Hashable {
+        let path: String
+        let query: [String]
+    }
 
     init(services: Services) {
         self.services = services
@@ -55,8 +62,14 @@ final class API {
         do {
             let caller = try authorize(proof, route.access, request)
             try limit(request, route, caller)
-            return try await route.handler(
-                RequestContext(request: request, parameters: parameters, caller: caller, now: services.now))
+            let context = RequestContext(request: request, parameters: parameters, caller: caller, now: services.now)
+            guard route.isShared else { return try await route.handler(context) }
+            let question = Question(path: request.path, query: request.query.flatMap { [$0.name, $0.value] })
+            return try await reads.read(question) { [services] in
+                var context = context
+                context.now = services.now
+                return try await route.handler(context)
+            }
         } catch let error as WireError {
             return .failure(error)
         } catch {

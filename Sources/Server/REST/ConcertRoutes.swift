@@ -18,12 +18,12 @@ struct ConcertRoutes {
     var routes: [Route] {
         [
             Route(.post, "/api/concerts", .admin, register),
-            Route(.get, "/api/concerts", .open, list),
-            Route(.get, "/api/concerts/{concert}", .open, show),
+            Route(.get, "/api/concerts", .open, isShared: true, list),
+            Route(.get, "/api/concerts/{concert}", .open, isShared: true, show),
             Route(.post, "/api/concerts/{concert}/dates", .admin, registerDate),
             Route(.get, "/api/concert/{concert}/date", .caller, dates),
             Route(.get, "/api/concert/{performance}/seat", .caller, seats),
-            Route(.get, "/api/concert/{performance}/statistics", .open, statistics),
+            Route(.get, "/api/concert/{performance}/statistics", .open, isShared: true, statistics),
         ]
     }
 

@@ -11,8 +11,8 @@ struct OperatorRoutes {
 
     var routes: [Route] {
         [
-            Route(.get, "/api/sales/{sale}/statistics", .open, statistics),
-            Route(.get, "/api/statistics", .open, overall),
+            Route(.get, "/api/sales/{sale}/statistics", .open, isShared: true, statistics),
+            Route(.get, "/api/statistics", .open, isShared: true, overall),
             Route(.get, "/api/failed-orders", .admin, failedOrders),
             Route(.post, "/api/failed-orders/retry", .admin, retryAll),
             Route(.post, "/api/failed-orders/{order}/retry", .admin, retry),

@@ -8,7 +8,7 @@ struct RequestContext {
     let parameters: [String: String]
     /// Nil where the route is open and no token came.
     let caller: Caller?
-    let now: Timestamp
+    var now: Timestamp
 
     /// The body, decoded.
     /// - Throws: `bad_request` or `unsupported_media_type`.

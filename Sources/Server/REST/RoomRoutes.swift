@@ -15,7 +15,7 @@ struct RoomRoutes {
             Route(.get, "/api/rooms", .admin, list),
             Route(.get, "/api/rooms/{room}", .admin, show),
             Route(.patch, "/api/rooms/{room}", .admin, change),
-            Route(.get, "/api/rooms/{room}/draw", .open, draw),
+            Route(.get, "/api/rooms/{room}/draw", .open, isShared: true, draw),
             Route(.get, "/api/rooms/{room}/draw/entries", .admin, drawEntries),
             Route(.post, "/api/users/token", .caller, join),
             Route(.get, "/api/users/{userId}/token", .caller, standing),

@@ -24,9 +24,11 @@ struct Route {
 
     /// Whether a machine looks there at whether all is well: not to be refused because somebody beside it asks too much.
     let isProbe: Bool
+    /// Whether its answer is the same for everybody who asks at the same time: then they share one.
+    let isShared: Bool
 
     init(
-        _ method: HTTPMethod, _ path: String, _ access: Access, isProbe: Bool = false,
+        _ method: HTTPMethod, _ path: String, _ access: Access, isProbe: Bool = false, isShared: Bool = false,
         _ handler: @escaping @LoopActor (RequestContext) async throws -> HTTPResponse
     ) {
         self.method = method
@@ -34,6 +36,7 @@ struct Route {
         self.access = access
         self.handler = handler
         self.isProbe = isProbe
+        self.isShared = isShared
     }
 }
 

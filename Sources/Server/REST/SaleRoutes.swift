@@ -11,8 +11,8 @@ struct SaleRoutes {
     var routes: [Route] {
         [
             Route(.post, "/api/sales", .admin, register),
-            Route(.get, "/api/sales", .open, list),
-            Route(.get, "/api/sales/{sale}", .open, show),
+            Route(.get, "/api/sales", .open, isShared: true, list),
+            Route(.get, "/api/sales/{sale}", .open, isShared: true, show),
             Route(.post, "/api/sales/{sale}/open", .admin) { try await self.command(.open, $0) },
             Route(.post, "/api/sales/{sale}/close", .admin) { try await self.command(.close, $0) },
             Route(.post, "/api/sales/{sale}/cancel", .admin) { try await self.command(.cancel, $0) },
