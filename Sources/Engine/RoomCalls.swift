@@ -9,8 +9,10 @@ final class RoomCalls {
 
     /// How many clients go into one call at most.
     static let clientsPerCall = 256
-    /// How many can be admitted in one tick. What is left over is admitted in the next, which is due at once.
+    /// How many can be admitted in one tick where it isn't known that more have a place, and where it is: a millisecond
+    /// of Redis. What is left over is admitted in the next, which is due at once.
     static let passesPerTick = 64
+    static let mostPassesPerTick = 256
     /// How long a pass that is shown is kept beyond its time.
     static let leaseMilliseconds: Int64 = 5000
     /// How long to wait before a room in which lots are drawn is asked again, in ms.

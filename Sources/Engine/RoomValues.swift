@@ -42,6 +42,9 @@ public struct RoomSummary: Hashable, Sendable {
     /// the room lets nobody in.
     public let isHeld: Bool
 
+    /// How many of those who wait may be admitted at once, as far as a pace allows it.
+    public var admissible: Int64 { isHeld ? 0 : max(0, min(waiting, maxActive - active)) }
+
     /// From the words that the functions answer; nil when they aren't such.
     init?(_ text: some StringProtocol) {
         let words = text.split(separator: " ")

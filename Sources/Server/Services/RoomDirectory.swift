@@ -171,6 +171,16 @@ final class RoomDirectory {
         if sentHome > 0 { log(.info, "room_closed", ["room": .init(room.id), "sentHome": .init(sentHome)]) }
     }
 
+    /// A room's limits have changed: Redis hears of them before the caller goes on. What it doesn't hear now, a scheduler
+    /// tells it later.
+    func limitsChanged(_ room: Room) async throws {
+        add(room)
+        // Its sales are as they were: those who wait are not to wait for PostgreSQL to say so.
+        guard let sales = told[room.id]?.sales else { return try await salesChanged(of: room.id) }
+        try await engine.define(room, sales: sales)
+        told[room.id] = Told(version: room.version, sales: sales)
+    }
+
     /// A sale of this room was registered, or its window changed here: Redis hears of it before the caller goes on.
     func salesChanged(of id: RoomID) async throws {
         guard let room = try await store.room(id) else { return }

@@ -205,6 +205,7 @@ private final class RoomClock {
     private var subscription: Subscription?
     private var hasEnded = false
     private var lastEvent: Int64 = -1
+    private var admissible: Int64 = 0
 
     /// How often a room is looked at where something goes on, and where nothing does, whatever it says. Whoever joins an
     /// idle one is heard; rooms are never deleted, so there may be many.
@@ -255,6 +256,7 @@ private final class RoomClock {
 
     private func plan(by summary: RoomSummary) {
         if summary.draw == .due { drawIsDue() }
+        admissible = summary.admissible
         let isIdle = summary.waiting == 0 && summary.active == 0
         let latest = isIdle ? Self.idleMilliseconds : Self.busyMilliseconds
         // By Redis' clock, by which it will be due.
@@ -267,7 +269,7 @@ private final class RoomClock {
         if !verification.isDone { await verification.wait() }
         guard !hasEnded else { return }
         do {
-            let summary = try await directory.with(room) { try await self.engine.tick(self.room) }
+            let summary = try await directory.with(room) { try await self.engine.tick(self.room, admissible: self.admissible) }
             // Due, and yet nothing happened: not asked again at once.
             let isStuck = summary.event == lastEvent && (summary.due.map { $0 <= summary.now } ?? false)
             lastEvent = summary.event

@@ -185,11 +185,9 @@ final class RoomService {
             var limits = room.limits
             try change(&limits)
             guard let updated = try await store.updateRoom(id, from: room.version, limits: limits) else { continue }
-            directory.add(updated)
-            // What Redis doesn't hear now, a scheduler tells it later.
-            try await directory.salesChanged(of: id)
+            try await directory.limitsChanged(updated)
             // More may be admitted now.
-            _ = try await engine.tick(id)
+            _ = try await engine.tick(id, admissible: limits.maxActive - room.limits.maxActive)
             log(.info, "room_changed", ["room": .init(id), "version": .init(updated.version)])
             return updated
         }

@@ -43,6 +43,8 @@ final class RoomLine {
     private let rounds = Rounds<Waiter>(tickMilliseconds: 100)
     /// Whether the round has found ranks that changed too little to be pushed at once.
     private var isAnyLate = false
+    /// Whether the last round passed over somebody of whom more is known than of the line.
+    private var isAnyAhead = false
     /// Whether this round has told anybody anything.
     private var hasTold = false
     private var inDoubt: [Waiter] = []
@@ -248,6 +250,7 @@ final class RoomLine {
                 return
             }
             map = nil
+            let before = (known.head, known.next, self.summary?.draw)
             let applied = known.apply(event: summary.event, head: summary.head, next: summary.next, left: left)
             map = known
             switch applied {
@@ -259,7 +262,10 @@ final class RoomLine {
             summaryAt = EventLoop.monotonicMilliseconds
             if !left.isEmpty { endThose(in: left) }
             switch kind {
-            case .changed: changed()
+            case .changed:
+                // What moves nobody is told to nobody: to look at all who wait takes its time.
+                let isMoved = !left.isEmpty || before != (known.head, known.next, summary.draw)
+                if isMoved || isAnyAhead { changed() }
             case .closed: closed(upTo: summary.head)
             case .drawn: holdAnew()
             }
@@ -410,6 +416,7 @@ final class RoomLine {
 
     private func beginRound() -> [Waiter] {
         isAnyLate = false
+        isAnyAhead = false
         hasTold = false
         // Not for a few: all would have to be looked at.
         if goneCount * 8 > order.count {
@@ -459,7 +466,11 @@ final class RoomLine {
 
     /// - Returns: how many frames that makes.
     private func tell(_ waiter: Waiter, _ map: LineMap, _ summary: RoomSummary, _ now: Int64) -> Int64 {
-        guard !waiter.isGone, waiter.number <= map.next, waiter.since <= map.event else { return 0 }
+        guard !waiter.isGone else { return 0 }
+        guard waiter.number <= map.next, waiter.since <= map.event else {
+            isAnyAhead = true
+            return 0
+        }
         guard let rank = map.rank(of: waiter.number) else {
             if waiter.inDoubtSince == 0 { waiter.inDoubtSince = now }
             if now - waiter.inDoubtSince >= Self.doubtMilliseconds { inDoubt.append(waiter) }
