@@ -413,9 +413,9 @@ measure_goal_waiting() {
     redis_grown=$(calculate "($(redis INFO memory | sed -n 's/^used_memory:\([0-9]*\).*/\1/p') - $redis_before) / 10000")
     if [ "$repetition" = 1 ]; then
         hold 3 "$port" 4000 --tokens "$work/tokens" --skip 11000 --room "$room"
-        # A WebSocket is pinged after 25 s of silence: this has one ping and pong of everybody in it.
+        # A WebSocket is pinged after 45 s of silence: this has one ping and pong of everybody in it.
         seconds=${quick:+5}
-        seconds=${seconds:-25}
+        seconds=${seconds:-45}
         sleep 2
         ticks=$(processor_ticks "$server")
         sleep "$seconds"

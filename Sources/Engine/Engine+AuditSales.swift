@@ -96,8 +96,8 @@ extension Engine {
     }
 
     private static func orders(_ items: String, of client: ClientID, in sale: SaleID) -> [LiveOrder] {
-        items.split(separator: " ").map { item in
-            let parts = item.split(separator: ":")
+        items.words.map { item in
+            let parts = item.utf8.split(separator: UInt8(ascii: ":")).map { Substring($0) }
             // What isn't an item is one that nobody else has: it drifts.
             func number(_ at: Int) -> Int64 { at < parts.count ? Int64(parts[at]) ?? 0 : 0 }
             return LiveOrder(

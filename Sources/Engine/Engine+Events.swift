@@ -20,10 +20,9 @@ extension Engine {
                     return
                 }
                 // One of a newer version leaves a gap, and the log is read, as for any other.
-                let parts = text.split(separator: "\t", maxSplits: 1)
-                guard parts.count == 2, let offset = Int64(parts[0]), let outcome = Outcome(encoded: parts[1]) else {
-                    return
-                }
+                guard let tab = text.utf8.firstIndex(of: UInt8(ascii: "\t")), let offset = Int64(text[..<tab]),
+                    let outcome = Outcome(encoded: text[text.utf8.index(after: tab)...])
+                else { return }
                 handler(.outcome(LoggedOutcome(offset: offset, outcome: outcome)))
             }
         }
@@ -38,7 +37,7 @@ extension Engine {
             switch signal {
             case .renewed: handler(.renewed)
             case .message(let text):
-                let numbers = text.split(separator: " ").compactMap { Int64($0) }
+                let numbers = text.numbers
                 guard numbers.count >= 3 else { return }
                 handler(.changed(left: numbers[1], version: numbers[2], event: numbers[0]))
             }

@@ -24,7 +24,7 @@ extension Engine {
         let keys = Keys.Sale(sale)
         let reply = try await router.ask(RedisCommand("HGET", keys.clients, client.rawValue), about: keys.state)
         if case .error(let error) = reply { throw error.outage }
-        return (reply.string ?? "").split(separator: " ").compactMap { item in
+        return (reply.string ?? "").words.compactMap { item in
             let parts = item.split(separator: ":")
             guard parts.count == 4, let sequence = Int64(parts[0]), let ticket = Int64(parts[1]),
                 let slot = Int64(parts[2])

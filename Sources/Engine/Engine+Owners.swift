@@ -132,7 +132,7 @@ extension Engine {
 
     /// From `seq:ticket:slot:state`, separated by spaces.
     private static func orders(_ items: String, of client: ClientID, in sale: SaleID) -> [LiveOrder] {
-        items.split(separator: " ").compactMap { item in
+        items.words.compactMap { item in
             let parts = item.split(separator: ":")
             guard parts.count == 4, let sequence = Int64(parts[0]), let ticket = Int64(parts[1]),
                 let slot = Int64(parts[2])

@@ -56,7 +56,7 @@ final class HoldBatcher {
             case .success(.string("?")): for waiting in batch { waiting.answer(.success(.unknownPerformance)) }
             case .success(let reply):
                 let parts = reply.elements
-                let words = parts.first?.string?.split(separator: " ") ?? []
+                let words = parts.first?.string?.words ?? []
                 if parts.count == 2 { calls.tell(parts[1], of: performance) }
                 // The many that want what is taken get the same word, one after the other.
                 var refused: (word: Substring, decision: HoldDecision)?

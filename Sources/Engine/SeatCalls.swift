@@ -48,7 +48,7 @@ final class SeatCalls {
     /// Tells clients that a call ended their holds. Nobody waits for it: the committer tells it again.
     func tell(_ ended: RedisReply, of performance: PerformanceID) {
         let items: [TellBatcher.Item] = ended.elements.compactMap { word in
-            let parts = (word.string ?? "").split(separator: " ")
+            let parts = (word.string ?? "").words
             guard parts.count == 3, let status = ReservationStatus(letter: parts[0]), let sequence = Int64(parts[1])
             else { return nil }
             let id = ReservationID(performance: performance, sequence: sequence)

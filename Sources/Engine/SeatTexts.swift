@@ -34,7 +34,7 @@ enum SeatTexts {
     static func event(_ reply: RedisReply, of performance: PerformanceID) -> ReservationEvent? {
         let parts = reply.elements
         guard parts.count == 2, let entry = parts[0].string, parts[1].elements.count >= 2,
-            let words = parts[1].elements[1].string?.split(separator: " "), words.count == 8,
+            let words = parts[1].elements[1].string?.words, words.count == 8,
             let status = ReservationStatus(letter: words[0]), status != .paid, let sequence = Int64(words[1]),
             let client = ClientID(String(words[2])), let held = Int64(words[3]), let expires = Int64(words[4]),
             let price = Int64(words[5]), let epoch = Int64(words[6]), let seats = seats(words[7])

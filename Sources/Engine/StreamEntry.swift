@@ -4,7 +4,7 @@ import Model
 enum StreamEntry {
     /// An order from its entry: `sequence client ticket slot acceptedAtMs epoch [key]`; nil when it isn't one.
     static func order(entry: String, text: String, sale: SaleID) -> AcceptedOrder? {
-        let parts = text.split(separator: " ")
+        let parts = text.words
         guard parts.count == 6 || parts.count == 7, let sequence = Int64(parts[0]),
             let client = ClientID(String(parts[1])), let ticket = Int64(parts[2]), let slot = Int64(parts[3]),
             let at = Int64(parts[4]), let epoch = Int64(parts[5])

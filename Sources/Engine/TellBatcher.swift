@@ -81,7 +81,7 @@ final class TellBatcher {
             switch result {
             case .failure(let outage): round.failed(outage, batch)
             case .success(let reply):
-                let offsets = (reply.string ?? "").split(separator: " ").compactMap { Int64($0) }
+                let offsets = (reply.string ?? "").numbers
                 if offsets.count == batch.count {
                     round.told(zip(batch, offsets))
                 } else {

@@ -151,18 +151,18 @@ public struct IdempotencyKey: Hashable, Sendable {
 
 /// A positive decimal number without sign or leading zero, at most 2⁵³−1; nil for anything else.
 func positiveNumber(_ text: some StringProtocol) -> Int64? {
-    guard (1...16).contains(text.utf8.count), text.utf8.first != UInt8(ascii: "0"),
-        text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let value = Int64(text),
-        value < 1 << 53
-    else { return nil }
-    return value
+    withBytes(of: text) { bytes in
+        var scanner = DecimalScanner(bytes)
+        guard let value = scanner.positive(), scanner.isAtEnd else { return nil }
+        return value
+    }
 }
 
 /// Two positive numbers with a hyphen between; nil for anything else.
 private func numberPair(_ text: some StringProtocol) -> (Int64, Int64)? {
-    let parts = text.split(separator: "-", omittingEmptySubsequences: false)
-    guard parts.count == 2, let first = positiveNumber(parts[0]), let second = positiveNumber(parts[1]) else {
-        return nil
+    withBytes(of: text) { bytes in
+        var scanner = DecimalScanner(bytes)
+        guard let pair = scanner.pair(), scanner.isAtEnd else { return nil }
+        return pair
     }
-    return (first, second)
 }

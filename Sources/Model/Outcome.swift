@@ -40,7 +40,14 @@ public enum Outcome: Hashable, Sendable {
     }
 
     /// An outcome from its compact form; nil when it isn't one, as a newer version's may be.
-    public init?(encoded: some StringProtocol) {
+    public init?(encoded: String) { self.init(encoded: encoded[...]) }
+
+    /// An outcome from its compact form; nil when it isn't one.
+    public init?(encoded: Substring) {
+        if let frequent = withBytes(of: encoded, Outcome.frequent) {
+            self = frequent
+            return
+        }
         let parts = encoded.split(separator: " ", maxSplits: 3, omittingEmptySubsequences: false)
         guard parts.count >= 3 else { return nil }
         let rest = parts.count > 3 ? String(parts[3]) : nil
@@ -69,6 +76,24 @@ public enum Outcome: Hashable, Sendable {
         case "x": self = .order(order, .cancelled, ticket: ticket, reason: rest)
         default: return nil
         }
+    }
+
+    /// An acceptance or a confirmation, which every order has, from its compact form; nil for anything else.
+    private static func frequent(_ encoded: UnsafeBufferPointer<UInt8>) -> Outcome? {
+        let space = UInt8(ascii: " ")
+        var scanner = DecimalScanner(encoded)
+        let isAccepted = scanner.skip(UInt8(ascii: "a"))
+        guard isAccepted || scanner.skip(UInt8(ascii: "c")), scanner.skip(space), let pair = scanner.pair(),
+            scanner.skip(space), let ticket = scanner.number()
+        else { return nil }
+        let order = OrderID(sale: SaleID(pair.0), sequence: pair.1)
+        if scanner.isAtEnd {
+            return isAccepted
+                ? .accepted(order: order, ticket: ticket, remaining: nil)
+                : .order(order, .confirmed, ticket: ticket, reason: nil)
+        }
+        guard isAccepted, scanner.skip(space), let remaining = scanner.number(), scanner.isAtEnd else { return nil }
+        return .accepted(order: order, ticket: ticket, remaining: remaining)
     }
 
     private static func letter(_ status: OrderStatus) -> String {

@@ -89,3 +89,11 @@ enum RedisReply: Hashable, Sendable {
         return fields
     }
 }
+
+extension String {
+    /// What is between its spaces. Split at bytes, which takes a fraction of the time that characters do.
+    var words: [Substring] { utf8.split(separator: UInt8(ascii: " ")).map { Substring($0) } }
+
+    /// The whole numbers between its spaces; what isn't one is left out.
+    var numbers: [Int64] { words.compactMap { Int64($0) } }
+}

@@ -61,7 +61,7 @@ public struct GatewayConfiguration: Sendable {
     /// For a client to take a part of an answer.
     public var writeTimeoutSeconds = 30
     /// Silence after which a WebSocket is pinged.
-    public var pingAfterSeconds = 25
+    public var pingAfterSeconds = 45
     /// Silence after the ping that ends it, with 4012.
     public var pongTimeoutSeconds = 15
     /// For a client to take and to answer a close frame; then the connection is cut.

@@ -94,7 +94,7 @@ extension Configuration {
             name: "DIBS_CONNECT_SECONDS", defaultValue: "10",
             meaning: "seconds in which a WebSocket has to send connect"),
         .init(
-            name: "DIBS_PING_SECONDS", defaultValue: "25",
+            name: "DIBS_PING_SECONDS", defaultValue: "45",
             meaning: "seconds of silence after which a WebSocket is pinged"),
         .init(
             name: "DIBS_DRAIN_SECONDS", defaultValue: "10", meaning: "seconds that SIGTERM gives to what is in flight"),
