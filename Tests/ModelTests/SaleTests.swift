@@ -76,9 +76,42 @@ private func at(_ milliseconds: Int64) -> Timestamp { Timestamp(milliseconds: mi
             .order(order, .cancelled, ticket: 9, reason: nil),
         ]
         for outcome in outcomes { #expect(Outcome(encoded: outcome.encoded) == outcome) }
-        for text in ["", "a", "a 42-17", "z 42-17", "a x 1", "c 0-1", "c 42"] {
-            #expect(Outcome(encoded: text) == nil)
+        for text in [
+            "", "a", "a 42-17", "z 42-17", "a x 1", "c 0-1", "c 42", "a 042-17 9", "a 42-017 9", "a 42-17-1 9",
+            "a 42-17x 9", "c 42-17 9x", "a +42-17 9", "a 9007199254740992-17 9", "a 42-17 ", " a 42-17 9",
+        ] {
+            #expect(Outcome(encoded: text) == nil, "\(text)")
         }
+        // What is read by its bytes and what isn't, but means the same.
+        #expect(Outcome(encoded: "a 42-17 9 ") == .accepted(order: order, ticket: 9, remaining: nil))
+        #expect(Outcome(encoded: "a 42-17 9 x") == .accepted(order: order, ticket: 9, remaining: nil))
+        #expect(Outcome(encoded: "a 42-17 9 -3") == .accepted(order: order, ticket: 9, remaining: -3))
+        #expect(Outcome(encoded: "a 42-17 09 0") == .accepted(order: order, ticket: 9, remaining: 0))
+        #expect(Outcome(encoded: "a 42-17 9 00") == .accepted(order: order, ticket: 9, remaining: 0))
+        #expect(Outcome(encoded: "c 42-17 9 words") == .order(order, .confirmed, ticket: 9, reason: nil))
+        #expect(Outcome(encoded: "xa 42-17 9 3".dropFirst()) == .accepted(order: order, ticket: 9, remaining: 3))
+    }
+
+    @Test func numbersAreReadByTheirBytes() {
+        func scan<Value>(_ text: String, _ body: (inout DecimalScanner) -> Value) -> Value {
+            var text = text
+            return text.withUTF8 {
+                var scanner = DecimalScanner($0)
+                return body(&scanner)
+            }
+        }
+        let largest: Int64 = (1 << 53) - 1
+        #expect(scan("\(largest)") { $0.number() } == largest)
+        for text in ["", "-1", "+1", "00", "01", "\(largest + 1)", "99999999999999999999", "x", " 1"] {
+            #expect(scan(text) { $0.number() } == nil, "\(text)")
+        }
+        #expect(scan("0") { $0.number() } == 0)
+        #expect(scan("0") { [$0.positive(), $0.number()] } == [nil, 0])
+        let words = scan("12 7-8") { scanner in
+            [scanner.number(), scanner.skip(UInt8(ascii: " ")) ? 1 : 0, scanner.pair().map { $0.0 * 10 + $0.1 }]
+        }
+        #expect(words == [12, 1, 78])
+        #expect(scan("5") { ($0.skip(0x35), $0.skip(0x35), $0.isAtEnd) } == (true, false, true))
     }
 
     @Test func outcomesOfRoomsSurviveTheLog() {

@@ -269,7 +269,9 @@ private final class RoomClock {
         if !verification.isDone { await verification.wait() }
         guard !hasEnded else { return }
         do {
-            let summary = try await directory.with(room) { try await self.engine.tick(self.room, admissible: self.admissible) }
+            let summary = try await directory.with(room) {
+                try await self.engine.tick(self.room, admissible: self.admissible)
+            }
             // Due, and yet nothing happened: not asked again at once.
             let isStuck = summary.event == lastEvent && (summary.due.map { $0 <= summary.now } ?? false)
             lastEvent = summary.event
