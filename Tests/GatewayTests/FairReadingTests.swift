@@ -45,7 +45,7 @@ struct FairReadingTests {
 
     @Test func everybodyIsReadInTheOrderOfComing() async throws {
         try await onLoop {
-            let (reading, line) = (FairReading(), Reader.Line())
+            let (reading, line) = (FairReading(Company()), Reader.Line())
             let readers = (0..<500).map { Reader($0, line) }
             for reader in readers { reading.note(reader) }
             #expect(line.stopped.isEmpty && line.read.isEmpty)
@@ -64,7 +64,7 @@ struct FairReadingTests {
 
     @Test func nobodyIsReadWhileItIsBusy() async throws {
         try await onLoop {
-            let (reading, line) = (FairReading(patience: .max / 2), Reader.Line())
+            let (reading, line) = (FairReading(Company(), patience: .max / 2), Reader.Line())
             line.isBusy = true
             reading.isBusy = { line.isBusy }
             for number in 0..<10 { reading.note(Reader(number, line)) }
@@ -78,7 +78,7 @@ struct FairReadingTests {
 
     @Test func whileItIsBusyTheLineIsReadAllTheSame() async throws {
         try await onLoop {
-            let (reading, line) = (FairReading(patience: 1), Reader.Line())
+            let (reading, line) = (FairReading(Company(), patience: 1), Reader.Line())
             line.isBusy = true
             reading.isBusy = { line.isBusy }
             for number in 0..<10 { reading.note(Reader(number, line)) }
@@ -91,7 +91,8 @@ struct FairReadingTests {
     /// What the line costs, others get twice; without others, it goes on at once.
     @Test func othersGetTheMostOfTheTime() async throws {
         try await onLoop {
-            let (reading, line) = (FairReading(), Reader.Line())
+            let (company, line) = (Company(), Reader.Line())
+            let reading = FairReading(company)
             let cost: UInt64 = 1_000_000
             line.onRead = {
                 let until = EventLoop.workNanoseconds + cost
@@ -101,7 +102,7 @@ struct FairReadingTests {
             for number in 0..<count { reading.note(Reader(number, line)) }
             let began = EventLoop.nanoseconds
             while line.read.count < count {
-                reading.noteOther(PeerAddress("192.0.2.1")!)
+                company.note(PeerAddress("192.0.2.1")!)
                 await self.turn()
             }
             // The last of them leaves its time after this.
@@ -112,9 +113,10 @@ struct FairReadingTests {
     /// Others go while the line leaves them time: it goes on.
     @Test func theLineGoesOnWhenOthersAreGone() async throws {
         try await onLoop {
-            let (reading, line) = (FairReading(patience: 10_000), Reader.Line())
+            let (company, line) = (Company(), Reader.Line())
+            let reading = FairReading(company, patience: 10_000)
             for number in 0..<3 { reading.note(Reader(number, line)) }
-            reading.noteOther(PeerAddress("192.0.2.1")!)
+            company.note(PeerAddress("192.0.2.1")!)
             // For so long the loop has no time, as others count as being there.
             while line.read.count < 3 {
                 let until = EventLoop.workNanoseconds + 2_000_000
@@ -127,7 +129,7 @@ struct FairReadingTests {
 
     @Test func whoStaysInLineIsReadAgainAndAgainButNotMoreThanOthers() async throws {
         try await onLoop {
-            let (reading, line) = (FairReading(), Reader.Line())
+            let (reading, line) = (FairReading(Company()), Reader.Line())
             let readers = (0..<3).map { Reader($0, line) }
             readers[1].isSuspect = true
             for reader in readers { reading.note(reader) }
@@ -228,6 +230,38 @@ struct FairReadingTests {
         }
     }
 
+    /// Who comes from the address of a crowd is no other.
+    @Test func aCrowdIsNoCompanyOfItsOwn() async throws {
+        try await onLoop {
+            let company = Company()
+            let (crowd, other) = (PeerAddress("192.0.2.1")!, PeerAddress("192.0.2.2")!)
+            company.noteCrowd(crowd)
+            company.note(crowd)
+            #expect(!company.isPresent)
+            company.note(other)
+            #expect(company.isPresent)
+        }
+    }
+
+    /// A turn ends when it has taken its time, however many there are.
+    @Test func aTurnEndsByTheClock() async throws {
+        try await onLoop {
+            let (reading, line) = (FairReading(Company(), leastInTurn: 16), Reader.Line())
+            line.onRead = {
+                let until = EventLoop.nanoseconds + 200_000
+                while EventLoop.nanoseconds < until {}
+            }
+            for number in 0..<16 { reading.note(Reader(number, line)) }
+            var most = 0
+            while line.read.count < 16 {
+                let before = line.read.count
+                await self.turn()
+                most = max(most, line.read.count - before)
+            }
+            #expect(most <= 2)
+        }
+    }
+
     /// Of an address that opens very many at once, each is let in, in its turn; and whoever has gone leaves nothing behind.
     @Test func aCrowdOfOneAddressStandsInLineToBeLetIn() async throws {
         try await withServer({
@@ -248,9 +282,60 @@ struct FairReadingTests {
             }
             for socket in crowd { #expect(await socket.answer()?.status == 200) }
             #expect(server.gateway.connectionCount == 61)
+            #expect(server.gateway.newcomers.addressCount == 0)
             for socket in crowd { socket.close() }
             while server.gateway.connectionCount > 1 { await EventLoop.sleep(milliseconds: 1) }
             other.close()
+        }
+    }
+
+    /// However many of one address wait, another's come in between them; who has gone while waiting holds nothing.
+    @Test func crowdsTakeTurns() async throws {
+        try await withServer({
+            $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
+            $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
+            $0.maxConnectionsPerAddress = 1000
+            $0.unqueuedConnectionRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
+            $0.sweepMilliseconds = 20
+        }) { server in
+            // Others are there, and much is under way: a batch is let in every 20 ms.
+            let other = PeerAddress("192.0.2.1")!
+            server.gateway.whenBusy {
+                server.gateway.company.note(other)
+                return true
+            }
+            server.gateway.company.note(other)
+            var many: [RawSocket] = []
+            for _ in 0..<400 { many.append(try await server.raw(from: "127.0.9.2")) }
+            var few: [RawSocket] = []
+            for _ in 0..<3 { few.append(try await server.raw(from: "127.0.9.3")) }
+            for socket in few { socket.send("GET /api/echo HTTP/1.1\r\nHost: x\r\n\r\n") }
+            // Those who give up are not waited for.
+            for socket in many.prefix(300) { socket.close() }
+            for socket in many.dropFirst(300) { socket.send("GET /api/echo HTTP/1.1\r\nHost: x\r\n\r\n") }
+            for socket in few { #expect(await socket.answer()?.status == 200) }
+            for socket in many.dropFirst(300) { #expect(await socket.answer()?.status == 200) }
+            while server.gateway.connectionCount > 103 || server.gateway.newcomers.addressCount > 0 {
+                await EventLoop.sleep(milliseconds: 1)
+            }
+            for socket in many + few { socket.close() }
+            while server.gateway.connectionCount > 0 { await EventLoop.sleep(milliseconds: 1) }
+        }
+    }
+
+    /// Who has said all and closed its own direction is answered as well, when its turn comes.
+    @Test func whoHasSaidAllIsAnswered() async throws {
+        try await withServer({
+            $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
+            $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
+            $0.unqueuedConnectionRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
+        }) { server in
+            let first = try await server.raw()
+            #expect(await first.upgrade())
+            let socket = try await server.raw()
+            socket.send("GET /api/echo HTTP/1.1\r\nHost: x\r\n\r\n")
+            socket.finish()
+            #expect(await socket.answer()?.status == 200)
         }
     }
 
@@ -262,7 +347,12 @@ struct FairReadingTests {
             $0.maxConnectionsPerAddress = 1000
             $0.unqueuedConnectionRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
         }) { server in
-            server.gateway.whenBusy { true }
+            let other = PeerAddress("192.0.2.1")!
+            server.gateway.company.note(other)
+            server.gateway.whenBusy {
+                server.gateway.company.note(other)
+                return true
+            }
             let first = try await server.raw()
             #expect(await first.upgrade())
             let waiting = try await server.raw()

@@ -68,7 +68,7 @@ final class HTTPExchange: ClientPeer {
     override func handle(_ reason: lws_callback_reasons, _ bytes: UnsafeMutableRawPointer?, _ count: Int) -> Int32 {
         switch reason {
         case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
-            guard appendHeaders(bytes, room: count) == 0, let wsi else { return -1 }
+            guard waiting != nil, appendHeaders(bytes, room: count) == 0, let wsi else { return -1 }
             // The library is about to set its own limit; how long to wait is the caller's to say.
             Turn.atEnd(.flush) { self.cancelLibraryTimeout() }
             if !body.isEmpty {
@@ -100,6 +100,7 @@ final class HTTPExchange: ClientPeer {
     }
 
     private func sendBody() -> Int32 {
+        guard waiting != nil else { return -1 }
         guard let wsi, status == 0, !body.isEmpty else { return 0 }
         lws_client_http_body_pending(wsi, 0)
         Turn.atEnd(.flush) { self.cancelLibraryTimeout() }

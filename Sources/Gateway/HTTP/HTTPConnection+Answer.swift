@@ -59,7 +59,8 @@ extension HTTPConnection {
         }
         self.head = nil
         outgoing = Outgoing(
-            body: response.body, written: written, closesAfter: !keepAlive, isUnlimited: response.isUnlimited)
+            body: response.body, written: written, closesAfter: !keepAlive, isUnlimited: response.isUnlimited,
+            asker: head.request.remoteAddress)
         enter(.writing, seconds: server.configuration.writeTimeoutSeconds)
         guard Scratch.write(wsi, first, LWS_WRITE_HTTP) else { return cut() }
         goOn()
@@ -104,14 +105,17 @@ extension HTTPConnection {
     /// The answer is written: the next request is read now, or when it is this connection's turn.
     private func answered() {
         guard !isInLine else { return }
-        guard let wsi, let outgoing, !outgoing.closesAfter, !outgoing.isUnlimited, server.sharesReading else {
+        guard let wsi, let outgoing, !outgoing.isUnlimited, server.sharesReading else { return completed() }
+        guard !outgoing.closesAfter else {
+            // A proxy's connections carry one request each.
+            server.company.note(outgoing.asker)
             return completed()
         }
         let now = EventLoop.monotonicMilliseconds
         let atOnce = HTTPConnection.readAtOnce * HTTPConnection.requestMilliseconds
         requestsFullAt = max(now, requestsFullAt) + HTTPConnection.requestMilliseconds
         guard requestsFullAt - now > atOnce else {
-            server.reading.noteOther(head?.request.remoteAddress ?? address)
+            server.company.note(outgoing.asker)
             return completed()
         }
         // What was asked at once long ago is forgiven.

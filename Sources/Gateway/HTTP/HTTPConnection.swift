@@ -51,6 +51,8 @@ final class HTTPConnection: Peer {
     var isInLine = false
     /// The socket, while the connection stands in line to be let in; then the library has it.
     private var waitingSocket: Int32?
+    /// Whether it is, or was when it got there, in the line of those who are to be let in.
+    private var isNewcomer = false
     /// When as many requests may come at once as ever, on the loop's clock.
     var requestsFullAt: Int64 = 0
     /// Whether the next request came, in whole or in part, before the last one was answered.
@@ -69,6 +71,8 @@ final class HTTPConnection: Peer {
         var written: Int
         let closesAfter: Bool
         let isUnlimited: Bool
+        /// Whom it is for: the other end, or whom a trusted proxy names.
+        let asker: PeerAddress
     }
 
     init(server: GatewayServer, address: PeerAddress) {
@@ -249,21 +253,33 @@ final class HTTPConnection: Peer {
         return isToken ? String(decoding: parts[0], as: UTF8.self) : nil
     }
 
+    /// Whether it waits to be let in.
+    var isOutside: Bool { waitingSocket != nil }
+
     /// Waits, with its socket, for its turn to be let in.
-    func stands(inLineWith socket: Int32) {
+    func waits(with socket: Int32) {
         waitingSocket = socket
-        isInLine = true
-        server.reading.note(self)
+        isNewcomer = true
+        server.newcomers.add(self)
     }
 
     override func leaveLine() {
-        isInLine = false
-        guard let socket = waitingSocket else { return completed() }
-        // Whoever has gone meanwhile costs no more than this.
-        guard !HungUp.isClosed(socket) else { return cut() }
+        guard isNewcomer else {
+            isInLine = false
+            return completed()
+        }
+        isNewcomer = false
+        server.newcomers.left(self)
+        guard let socket = waitingSocket, !hasGivenUp(socket) else { return }
         waitingSocket = nil
         enter(phase, seconds: server.configuration.headerTimeoutSeconds)
         server.adopt(self, socket)
+    }
+
+    /// Whether whoever waited to be let in has gone: it costs no more than this.
+    private func hasGivenUp(_ socket: Int32) -> Bool {
+        guard HungUp.hasNothingToSay(socket) else { return false }
+        return cutInLine()
     }
 
     /// Ends a connection that the library doesn't know yet; false for the others.
@@ -277,6 +293,10 @@ final class HTTPConnection: Peer {
     }
 
     override func sweep(_ now: Int64) -> Int64 {
+        if let socket = waitingSocket {
+            _ = hasGivenUp(socket)
+            return now
+        }
         // The library has deadlines of its own for an end that has begun.
         guard phase != .closing || now >= deadline else { return now }
         // Who stands in line is waited for by nobody but itself.

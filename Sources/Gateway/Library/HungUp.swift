@@ -7,9 +7,18 @@ enum HungUp {
     private static let closedByPeer: Int32 = 0x2000
 
     /// Whether the other end is closed, in whole or in its own direction.
-    static func isClosed(_ descriptor: Int32) -> Bool {
+    static func isClosed(_ descriptor: Int32) -> Bool { events(descriptor) != 0 }
+
+    /// Whether the other end is closed, and has sent nothing before that is still to be read.
+    static func hasNothingToSay(_ descriptor: Int32) -> Bool {
+        let events = events(descriptor)
+        return events & Int16(POLLHUP | POLLERR) != 0 || events != 0 && TCPInfo.unreadBytes(descriptor) == 0
+    }
+
+    private static func events(_ descriptor: Int32) -> Int16 {
         var entry = pollfd(fd: descriptor, events: Int16(closedByPeer), revents: 0)
-        return poll(&entry, 1, 0) == 1 && entry.revents & Int16(closedByPeer | POLLHUP | POLLERR) != 0
+        guard poll(&entry, 1, 0) == 1 else { return 0 }
+        return entry.revents & Int16(closedByPeer | POLLHUP | POLLERR)
     }
 }
 

@@ -14,8 +14,11 @@ final class FairReading {
     /// So often it is read all the same, in milliseconds: who is in it may have one message that matters, or a pong.
     private let patience: Int64
 
+    private let company: Company
     /// How many of the line are read in one turn of the loop, each once: as many as make a turn take a third of a millisecond.
     private var readInTurn = 1
+    /// So many at least, if that doesn't take as long.
+    private let leastInTurn: Int
     private static let mostInTurn = 128
     private static let turnNanoseconds: UInt64 = 300_000
     /// Those who sent in this turn what was too much for a person.
@@ -26,14 +29,6 @@ final class FairReading {
     /// When some of the line were read, or it began, in the loop's milliseconds.
     private var movedAt: Int64 = 0
 
-    /// When somebody was read who is not of the line, in the loop's milliseconds.
-    private var othersHeardAt: Int64 = .min / 2
-    /// For so long after that, others count as being there: a rush has no such gap, and a load test is over by then.
-    private static let othersStayMilliseconds: Int64 = 100
-    /// The address that opened very many connections last, and when.
-    private var crowd: PeerAddress?
-    private var crowdSeenAt: Int64 = .min / 2
-    private static let crowdStaysMilliseconds: Int64 = 1000
     /// Ends the time that is left to others, or to what it is busy with.
     private let pause = LoopTimer()
 
@@ -42,7 +37,11 @@ final class FairReading {
     private var lookedAt: UInt64 = 0
     private var worked: UInt64 = 0
 
-    init(patience: Int64 = 20) { self.patience = patience }
+    init(_ company: Company, leastInTurn: Int = 1, patience: Int64 = 20) {
+        self.company = company
+        self.leastInTurn = leastInTurn
+        self.patience = patience
+    }
 
     /// Looks at how much the loop's thread works. To be called many times a second.
     func lookAtLoop() {
@@ -50,24 +49,6 @@ final class FairReading {
         let work = EventLoop.workNanoseconds
         isLoopBusy = lookedAt > 0 && (work - worked) * 3 > now - lookedAt
         (lookedAt, worked) = (now, work)
-    }
-
-    /// Notes that somebody was read who sends no more than a person does. Where the line is of an address that opens very
-    /// many connections, who comes from there is one of many, and not another: with nobody else there, they come in as fast
-    /// as they can.
-    func noteOther(_ address: PeerAddress) {
-        let now = EventLoop.monotonicMilliseconds
-        if now - crowdSeenAt < Self.crowdStaysMilliseconds, address.subscriber == crowd { return }
-        othersHeardAt = now
-    }
-
-    /// Whether others than those in the line were there a moment ago.
-    var hasOthers: Bool { EventLoop.monotonicMilliseconds - othersHeardAt < Self.othersStayMilliseconds }
-
-    /// Notes the address of a connection that is about to stand in line for being one of very many.
-    func noteCrowd(_ address: PeerAddress) {
-        crowd = address.subscriber
-        crowdSeenAt = EventLoop.monotonicMilliseconds
     }
 
     /// Puts a connection in line, as of the end of this turn.
@@ -104,11 +85,13 @@ final class FairReading {
         movedAt = EventLoop.monotonicMilliseconds
         let began = (time: EventLoop.nanoseconds, work: EventLoop.workNanoseconds)
         var again: [Peer] = []
-        for _ in 0..<readInTurn where first < line.count {
+        for _ in 0..<max(readInTurn, leastInTurn) where first < line.count {
             let peer = line[first]
             first += 1
             peer.leaveLine()
             if peer.staysInLine { again.append(peer) }
+            // To let one in may take as long as a hundred readings.
+            if EventLoop.nanoseconds - began.time > Self.turnNanoseconds { break }
         }
         if first == line.count {
             line.removeAll(keepingCapacity: line.count < 1024)
@@ -141,7 +124,7 @@ final class FairReading {
     /// of the loop than its reading, answers that come from Redis for one: while the loop works for more than a third of the
     /// time, the line waits on, as long as its patience lasts.
     private func leaveTime(_ took: UInt64, since began: (time: UInt64, work: UInt64)) {
-        guard hasOthers else { return awaitTurn() }
+        guard company.isPresent else { return awaitTurn() }
         isAwaitingTurn = true
         // Timers know milliseconds. What else a long turn did is not the line's to pay for.
         pause.start(after: min(patience, max(1, Int64((took * 2 + 500_000) / 1_000_000)))) {

@@ -20,7 +20,12 @@ public final class GatewayServer {
     private var listener: Listener?
     private let files: StaticFiles?
     let gate: ConnectionGate
+    /// Connections that send much.
     let reading: FairReading
+    /// New connections of whoever opens very many.
+    private let arriving: FairReading
+    let newcomers: Newcomers
+    let company = Company()
     private(set) var isDraining = false
     private var originsRefused = 0
     private var originLogAfter: Int64 = .min
@@ -37,7 +42,9 @@ public final class GatewayServer {
         library = try Library.shared(
             headerSeconds: UInt32(max(1, configuration.headerTimeoutSeconds)), tls: configuration.tls)
         gate = ConnectionGate(configuration)
-        reading = FairReading()
+        reading = FairReading(company)
+        arriving = FairReading(company, leastInTurn: 16)
+        newcomers = Newcomers(arriving)
         sweeper = Sweeper(period: configuration.sweepMilliseconds)
         files = configuration.webRoot.map { StaticFiles(root: $0) }
         let arrivals = Arrivals()
@@ -69,7 +76,11 @@ public final class GatewayServer {
     var sharesReading: Bool { configuration.receiveRate != nil }
 
     /// Asked before connections that send much are read: whether enough is under way as it is.
-    public func whenBusy(_ isBusy: @escaping @LoopActor () -> Bool) { reading.isBusy = isBusy }
+    public func whenBusy(_ isBusy: @escaping @LoopActor () -> Bool) {
+        reading.isBusy = isBusy
+        // A crowd by itself is what all this is for.
+        arriving.isBusy = { [company] in company.isPresent && isBusy() }
+    }
 
     /// Stops accepting, closes WebSockets with 1001, a batch at a time, lets requests in flight finish, and returns when
     /// all are gone, or after `deadline` milliseconds, when the rest is cut off.
@@ -119,7 +130,7 @@ public final class GatewayServer {
         guard gate.enter(address) else {
             delegate.turnedAway(address)
             Turnaway.cut(socket)
-            return reading.hasOthers
+            return company.isPresent
         }
         guard sweeper.count < configuration.maxConnections else {
             gate.leave(address)
@@ -133,9 +144,9 @@ public final class GatewayServer {
             adopt(connection, socket)
             return false
         }
-        reading.noteCrowd(address)
-        connection.stands(inLineWith: socket)
-        return reading.hasOthers
+        company.noteCrowd(address)
+        connection.waits(with: socket)
+        return company.isPresent
     }
 
     /// Gives a connection's socket to the library, which closes it if that fails.
@@ -147,6 +158,8 @@ public final class GatewayServer {
 
     /// A connection has ended.
     func left(_ peer: Peer, countedAs address: PeerAddress?) {
+        // The library may say so, and fail to take it over as well.
+        guard peer.sweepPlace != .none else { return }
         sweeper.remove(peer)
         if let address { gate.leave(address) }
         if sweeper.count == 0 { wakeDrain() }

@@ -71,9 +71,9 @@ final class Listener {
 
     private func accept() {
         let end = EventLoop.nanoseconds + Listener.acceptNanoseconds
-        var yields = false
+        var (letIn, heldBack) = (0, 0)
         // What waits meanwhile is in the kernel, which has room for as many as come in a tenth of a second.
-        defer { if yields { rest(milliseconds: Listener.yieldMilliseconds) } }
+        defer { if heldBack > letIn { rest(milliseconds: Listener.yieldMilliseconds) } }
         repeat {
             guard watcher != nil else { return }
             var address = sockaddr_storage()
@@ -87,10 +87,12 @@ final class Listener {
                 switch errno {
                 case EINTR, ECONNABORTED: continue
                 case EAGAIN: return
-                default: return outOfDescriptors(errno)
+                default:
+                    heldBack = 0
+                    return outOfDescriptors(errno)
                 }
             }
-            if accepted(socket, PeerAddress(&address)) { yields = true }
+            if accepted(socket, PeerAddress(&address)) { heldBack += 1 } else { letIn += 1 }
         } while EventLoop.nanoseconds < end
     }
 

@@ -291,7 +291,7 @@ public final class WebSocketConnection: Peer {
         // What was sent at once is forgiven in two seconds: then it counts as a person again.
         personFullAt = min(personFullAt, now + 2 * atOnce)
         guard !isInLine else { return }
-        guard personFullAt - now > atOnce else { return server.reading.noteOther(remoteAddress) }
+        guard personFullAt - now > atOnce else { return server.company.note(remoteAddress) }
         isInLine = true
         server.reading.note(self)
     }
