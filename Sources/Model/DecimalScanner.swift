@@ -1,24 +1,24 @@
 /// Reads decimal numbers and single bytes, one after the other. What Redis sends by the ten thousand consists of them, and
 /// to split a string at its characters takes ten times as long.
 public struct DecimalScanner {
-    private let bytes: UnsafeBufferPointer<UInt8>
-    private var position = 0
+    @usableFromInline let bytes: UnsafeBufferPointer<UInt8>
+    @usableFromInline var position = 0
 
     /// Reads from bytes that stay where they are for as long as this is used.
-    public init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
+    @inlinable public init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
 
     /// Whether all is read.
-    public var isAtEnd: Bool { position == bytes.count }
+    @inlinable public var isAtEnd: Bool { position == bytes.count }
 
     /// Reads one byte, if it is the next.
-    public mutating func skip(_ byte: UInt8) -> Bool {
+    @inlinable public mutating func skip(_ byte: UInt8) -> Bool {
         guard position < bytes.count, bytes[position] == byte else { return false }
         position += 1
         return true
     }
 
     /// Reads a number without sign or leading zero, at most 2⁵³−1; nil, and nothing is read, where there is none.
-    public mutating func number() -> Int64? {
+    @inlinable public mutating func number() -> Int64? {
         var end = position
         var value: Int64 = 0
         while end < bytes.count, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[end]) {
@@ -34,7 +34,7 @@ public struct DecimalScanner {
     }
 
     /// Reads a number as ``number()`` does, but not 0.
-    public mutating func positive() -> Int64? {
+    @inlinable public mutating func positive() -> Int64? {
         let before = position
         guard let value = number(), value > 0 else {
             position = before
@@ -44,14 +44,16 @@ public struct DecimalScanner {
     }
 
     /// Reads two positive numbers with a hyphen between; nil, and something may be read, where there are none.
-    public mutating func pair() -> (Int64, Int64)? {
+    @inlinable public mutating func pair() -> (Int64, Int64)? {
         guard let first = positive(), skip(UInt8(ascii: "-")), let second = positive() else { return nil }
         return (first, second)
     }
 }
 
 /// Calls `body` with a text's bytes, where they are if they are together.
-func withBytes<Result>(of text: some StringProtocol, _ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
+@inlinable func withBytes<Result>(
+    of text: some StringProtocol, _ body: (UnsafeBufferPointer<UInt8>) -> Result
+) -> Result {
     if let result = text.utf8.withContiguousStorageIfAvailable(body) { return result }
     return Array(text.utf8).withUnsafeBufferPointer(body)
 }

@@ -5,7 +5,7 @@ public struct SaleID: Hashable, Sendable, Comparable, CustomStringConvertible {
     /// An id from its number.
     public init(_ rawValue: Int64) { self.rawValue = rawValue }
     /// An id from its decimal form; nil when that isn't a positive number of at most 2⁵³−1, JSON's largest exact one.
-    public init?(parsing text: some StringProtocol) {
+    @inlinable public init?(parsing text: some StringProtocol) {
         guard let value = positiveNumber(text) else { return nil }
         rawValue = value
     }
@@ -29,7 +29,7 @@ public struct OrderID: Hashable, Sendable, Comparable, CustomStringConvertible {
         self.sequence = sequence
     }
     /// An id from its written form, `42-17`; nil when it isn't one.
-    public init?(parsing text: some StringProtocol) {
+    @inlinable public init?(parsing text: some StringProtocol) {
         guard let (sale, sequence) = numberPair(text) else { return nil }
         self.init(sale: SaleID(sale), sequence: sequence)
     }
@@ -48,7 +48,7 @@ public struct ConcertID: Hashable, Sendable, Comparable, CustomStringConvertible
     /// An id from its number.
     public init(_ rawValue: Int64) { self.rawValue = rawValue }
     /// An id from its decimal form; nil when that isn't a positive number of at most 2⁵³−1, JSON's largest exact one.
-    public init?(parsing text: some StringProtocol) {
+    @inlinable public init?(parsing text: some StringProtocol) {
         guard let value = positiveNumber(text) else { return nil }
         rawValue = value
     }
@@ -65,7 +65,7 @@ public struct PerformanceID: Hashable, Sendable, Comparable, CustomStringConvert
     /// An id from its number.
     public init(_ rawValue: Int64) { self.rawValue = rawValue }
     /// An id from its decimal form; nil when that isn't a positive number of at most 2⁵³−1, JSON's largest exact one.
-    public init?(parsing text: some StringProtocol) {
+    @inlinable public init?(parsing text: some StringProtocol) {
         guard let value = positiveNumber(text) else { return nil }
         rawValue = value
     }
@@ -87,7 +87,7 @@ public struct ReservationID: Hashable, Sendable, Comparable, CustomStringConvert
         self.sequence = sequence
     }
     /// An id from its written form, `7-12`; nil when it isn't one.
-    public init?(parsing text: some StringProtocol) {
+    @inlinable public init?(parsing text: some StringProtocol) {
         guard let (performance, sequence) = numberPair(text) else { return nil }
         self.init(performance: PerformanceID(performance), sequence: sequence)
     }
@@ -150,7 +150,7 @@ public struct IdempotencyKey: Hashable, Sendable {
 }
 
 /// A positive decimal number without sign or leading zero, at most 2⁵³−1; nil for anything else.
-func positiveNumber(_ text: some StringProtocol) -> Int64? {
+@inlinable func positiveNumber(_ text: some StringProtocol) -> Int64? {
     withBytes(of: text) { bytes in
         var scanner = DecimalScanner(bytes)
         guard let value = scanner.positive(), scanner.isAtEnd else { return nil }
@@ -159,7 +159,7 @@ func positiveNumber(_ text: some StringProtocol) -> Int64? {
 }
 
 /// Two positive numbers with a hyphen between; nil for anything else.
-private func numberPair(_ text: some StringProtocol) -> (Int64, Int64)? {
+@inlinable func numberPair(_ text: some StringProtocol) -> (Int64, Int64)? {
     withBytes(of: text) { bytes in
         var scanner = DecimalScanner(bytes)
         guard let pair = scanner.pair(), scanner.isAtEnd else { return nil }

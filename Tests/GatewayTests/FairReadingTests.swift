@@ -268,7 +268,7 @@ struct FairReadingTests {
             $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
             $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
             $0.maxConnectionsPerAddress = 1000
-            $0.unqueuedConnectionRate = TokenBucket.Limit(perSecond: 0.001, burst: 3)
+            $0.arrivalRate = TokenBucket.Limit(perSecond: 0.001, burst: 3)
         }) { server in
             let other = try await server.raw(from: "127.0.9.1")
             #expect(await other.upgrade())
@@ -295,7 +295,7 @@ struct FairReadingTests {
             $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
             $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
             $0.maxConnectionsPerAddress = 1000
-            $0.unqueuedConnectionRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
+            $0.arrivalRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
             $0.sweepMilliseconds = 20
         }) { server in
             // Others are there, and much is under way: a batch is let in every 20 ms.
@@ -328,7 +328,7 @@ struct FairReadingTests {
         try await withServer({
             $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
             $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
-            $0.unqueuedConnectionRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
+            $0.arrivalRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
         }) { server in
             let first = try await server.raw()
             #expect(await first.upgrade())
@@ -345,7 +345,7 @@ struct FairReadingTests {
             $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
             $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
             $0.maxConnectionsPerAddress = 1000
-            $0.unqueuedConnectionRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
+            $0.arrivalRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
         }) { server in
             let other = PeerAddress("192.0.2.1")!
             server.gateway.company.note(other)

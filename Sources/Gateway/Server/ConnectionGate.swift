@@ -13,15 +13,15 @@ final class ConnectionGate {
     private var open: [PeerAddress: Int32] = [:]
     private var made = RateTable<PeerAddress>()
     private var fewMade = RateTable<PeerAddress>()
-    private let few: TokenBucket.Limit
+    private let few: TokenBucket.Limit?
     private let timer = LoopTimer()
 
     init(_ configuration: GatewayConfiguration) {
         most = configuration.maxConnectionsPerAddress
         rate = configuration.connectionRate
-        few = configuration.unqueuedConnectionRate
+        few = configuration.arrivalRate
         trusted = configuration.trustedProxies
-        guard rate != nil else { return }
+        guard rate != nil || few != nil else { return }
         timer.start(after: 10_000, every: 10_000) { [weak self] in
             let now = EventLoop.monotonicMilliseconds * 1_000_000
             self?.made.tidy(now: now)
@@ -45,7 +45,7 @@ final class ConnectionGate {
 
     /// Whether a connection that has entered is one of so many of its address that it stands in line; see ``FairReading``.
     func isCrowded(_ address: PeerAddress) -> Bool {
-        guard rate != nil, !isTrusted(address) else { return false }
+        guard let few, !isTrusted(address) else { return false }
         return !fewMade.take(address.subscriber, few, now: EventLoop.monotonicMilliseconds * 1_000_000)
     }
 

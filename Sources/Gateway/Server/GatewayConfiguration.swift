@@ -39,9 +39,9 @@ public struct GatewayConfiguration: Sendable {
     public var maxConnectionsPerAddress: Int?
     /// New connections of one address; those beyond are cut. Nil: as many as it likes.
     public var connectionRate: TokenBucket.Limit?
-    /// New connections of one address that are let in as they come; those beyond stand in line, where `receiveRate` and
-    /// `connectionRate` are set. An office's or a carrier's part of a crowd, and a twentieth of what a flood is.
-    public var unqueuedConnectionRate = TokenBucket.Limit(perSecond: 500, burst: 2000)
+    /// New connections of one address that are let in as they come; those beyond take turns. Nil: all are let in as they
+    /// come.
+    public var arrivalRate: TokenBucket.Limit?
     /// Proxies whose `X-Forwarded-For` is believed, and has to be there. Their connections carry one request each.
     public var trustedProxies: [AddressRange] = []
     /// What a proxy asks for itself, and so without that header.

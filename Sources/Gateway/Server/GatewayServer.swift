@@ -140,7 +140,7 @@ public final class GatewayServer {
         }
         let connection = HTTPConnection(server: self, address: address)
         sweeper.add(connection)
-        guard sharesReading, gate.isCrowded(address) else {
+        guard gate.isCrowded(address) else {
             adopt(connection, socket)
             return false
         }

@@ -62,6 +62,9 @@ extension Configuration {
         .init(
             name: "DIBS_ADDRESS_CONNECT_RATE", defaultValue: "2000/50000", meaning: "new connections of one address"),
         .init(
+            name: "DIBS_ADDRESS_ARRIVAL_RATE", defaultValue: "500/2000",
+            meaning: "new connections of one address that are let in as they come; those beyond take turns"),
+        .init(
             name: "DIBS_ADDRESS_REQUEST_RATE", defaultValue: "5000/50000",
             meaning: "requests of one address, but for files and probes"),
         .init(

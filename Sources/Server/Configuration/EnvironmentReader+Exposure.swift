@@ -26,7 +26,8 @@ extension EnvironmentReader {
             clientActions: rate("DIBS_CLIENT_ACTION_RATE"), addressMessages: rate("DIBS_ADDRESS_MESSAGE_RATE"),
             addressActions: rate("DIBS_ADDRESS_ACTION_RATE"),
             addressRequests: rate("DIBS_ADDRESS_REQUEST_RATE"), addressFailures: rate("DIBS_ADDRESS_FAILURE_RATE"),
-            addressPasswords: rate("DIBS_ADDRESS_PASSWORD_RATE"), addressConnects: rate("DIBS_ADDRESS_CONNECT_RATE"))
+            addressPasswords: rate("DIBS_ADDRESS_PASSWORD_RATE"), addressConnects: rate("DIBS_ADDRESS_CONNECT_RATE"),
+            addressArrivals: rate("DIBS_ADDRESS_ARRIVAL_RATE"))
         return areOn ? rates : RateConfiguration()
     }
 

@@ -28,6 +28,7 @@ final class Frontend: GatewayDelegate {
         gateway.maxConnectionsPerAddress = configuration.maxConnectionsPerAddress
         if configuration.limitsRates { gateway.receiveRate = Self.receiveRate }
         gateway.connectionRate = configuration.rates.addressConnects
+        gateway.arrivalRate = configuration.rates.addressArrivals
         gateway.trustedProxies = configuration.trustedProxies
         gateway.origins = configuration.origins
         gateway.tls = configuration.tls

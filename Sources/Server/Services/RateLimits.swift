@@ -22,6 +22,8 @@ public struct RateConfiguration: Sendable {
     public var addressPasswords: TokenBucket.Limit?
     /// New connections of one address.
     public var addressConnects: TokenBucket.Limit?
+    /// New connections of one address that are let in as they come; those beyond take turns.
+    public var addressArrivals: TokenBucket.Limit?
 }
 
 /// Says who does too much.

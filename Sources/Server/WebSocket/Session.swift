@@ -20,7 +20,8 @@ final class Session {
     let connection: WebSocketConnection
     /// Tells it from all others, of other processes too; never 0.
     let id = UInt64.random(in: 1 ... .max)
-    unowned let hub: SessionHub
+    /// Not unowned: each use would count it, and what others know weakly is counted slowly. It lives as long as the server.
+    let hub: SessionHub
     private(set) var state = State.anonymous
     private(set) var presence: Presence?
     /// When the token ends; the session ends with it.
