@@ -42,8 +42,8 @@ public struct RoomSummary: Hashable, Sendable {
     /// the room lets nobody in.
     public let isHeld: Bool
 
-    /// How many of those who wait may be admitted at once, as far as a pace allows it.
-    public var admissible: Int64 { isHeld ? 0 : max(0, min(waiting, maxActive - active)) }
+    /// How many of those who wait have a place; 0 where a pace lets them in one after the other.
+    public var admissible: Int64 { isHeld || perMinute != nil ? 0 : max(0, min(waiting, maxActive - active)) }
 
     /// From the words that the functions answer; nil when they aren't such.
     init?(_ text: some StringProtocol) {

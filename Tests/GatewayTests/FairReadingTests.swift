@@ -235,8 +235,15 @@ struct FairReadingTests {
         try await onLoop {
             let company = Company()
             let (crowd, other) = (PeerAddress("192.0.2.1")!, PeerAddress("192.0.2.2")!)
+            let second = PeerAddress("192.0.2.3")!
             company.noteCrowd(crowd)
+            company.noteCrowd(second)
             company.note(crowd)
+            company.note(second)
+            #expect(!company.isPresent)
+            // Of many, the oldest are forgotten.
+            for number in 0..<64 { company.noteCrowd(PeerAddress("198.51.100.\(number)")!) }
+            company.note(PeerAddress("198.51.100.63")!)
             #expect(!company.isPresent)
             company.note(other)
             #expect(company.isPresent)

@@ -278,7 +278,8 @@ final class HTTPConnection: Peer {
 
     /// Whether whoever waited to be let in has gone: it costs no more than this.
     private func hasGivenUp(_ socket: Int32) -> Bool {
-        guard HungUp.hasNothingToSay(socket) else { return false }
+        // With TLS nothing can be answered to one who says no more.
+        guard HungUp.hasNothingToSay(socket) || server.hasTLS && HungUp.isClosed(socket) else { return false }
         return cutInLine()
     }
 

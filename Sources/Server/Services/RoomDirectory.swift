@@ -176,7 +176,7 @@ final class RoomDirectory {
     func limitsChanged(_ room: Room) async throws {
         add(room)
         // Its sales are as they were: those who wait are not to wait for PostgreSQL to say so.
-        guard let sales = told[room.id]?.sales else { return try await salesChanged(of: room.id) }
+        guard isScheduler, let sales = told[room.id]?.sales else { return try await salesChanged(of: room.id) }
         try await engine.define(room, sales: sales)
         told[room.id] = Told(version: room.version, sales: sales)
     }

@@ -105,8 +105,11 @@ final class RoomLine {
             isReachable: isReachable(rank, summary), isProvisional: summary.draw != .none, event: summary.event)
         if let waiter = waiters[client] {
             renumber(waiter, number, since: summary.event)
+            let isNews = place.isNews(after: waiter.told)
             waiter.told = place
             waiter.toldAt = EventLoop.monotonicMilliseconds
+            // The others of this client would take it for told.
+            if isNews { for other in waiter.sessions where other !== session { tell(waiter, on: other.connection) } }
             if !waiter.sessions.contains(where: { $0 === session }) { waiter.sessions.append(session) }
         } else {
             let waiter = Waiter(client: client, line: self, number: number, session: session, told: place)
@@ -520,12 +523,14 @@ final class RoomLine {
     }
 
     fileprivate func frame(_ waiter: Waiter) -> [UInt8]? {
-        guard let map, let summary else { return nil }
-        if waiter.told.event != map.event {
-            guard waiter.since <= map.event, let rank = map.rank(of: waiter.number) else { return nil }
-            waiter.told = place(of: rank, map, summary)
-        }
-        return rankFrame(waiter.told).bytes
+        // Where nothing newer is known, what was true when it was to be told: it would count as told.
+        guard let map, let summary, waiter.told.event != map.event, waiter.since <= map.event,
+            let rank = map.rank(of: waiter.number)
+        else { return rankFrame(waiter.told).bytes }
+        let place = place(of: rank, map, summary)
+        // The other connections of this client have not been told.
+        if waiter.connection != nil { waiter.told = place }
+        return rankFrame(place).bytes
     }
 
     /// Nobody has said what became of these for a while.

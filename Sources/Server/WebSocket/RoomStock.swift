@@ -59,7 +59,10 @@ final class RoomStock {
             let observation = watches.observe(sale) { [weak self] state in self?.heard(state) }
             sales[sale] = Known(observation: observation)
         }
+        let before = left
         addUp()
+        // Of a new one it is heard soon what is left.
+        if left != nil, left != before { onChange?() }
     }
 
     /// The ends of all sales, each as soon as it is known here.
@@ -110,7 +113,11 @@ final class RoomStock {
 
     private func addUp() {
         left = sales.isEmpty && performances.isEmpty ? nil : 0
-        for sale in sales.values { left = sale.state.flatMap { state in left.map { $0 + state.remaining } } }
+        for sale in sales.values {
+            // What is over has nothing to reach, before it is off the list as well.
+            let isOver = sale.status.map(Self.isOver) ?? false
+            left = sale.state.flatMap { state in left.map { $0 + (isOver ? 0 : state.remaining) } }
+        }
         for known in performances.values { left = known.free.flatMap { free in left.map { $0 + free } } }
     }
 

@@ -11,6 +11,11 @@ struct PlaceInLine: Equatable {
     let isProvisional: Bool
     /// The change of the line as of which it is true.
     let event: Int64
+
+    /// Whether it is news to who was told the other.
+    func isNews(after other: PlaceInLine) -> Bool {
+        rank != other.rank || isReachable != other.isReachable || isProvisional != other.isProvisional
+    }
 }
 
 /// Everything that the server sends over a WebSocket, as bytes.

@@ -257,6 +257,28 @@ import Testing
 
     // MARK: What can be reached
 
+    /// A sale that goes takes its tickets out of reach at once, though nobody moves.
+    @Test func saysWhatCanBeReachedWhenASaleGoes() async throws {
+        try await withShop(2) { shop in
+            try await shop.room("r", maxActive: 0)
+            let (_, going) = (try await shop.sale(1, in: "r"), try await shop.sale(1, in: "r"))
+            var buyers: [Buyer] = []
+            for number in 0..<3 {
+                let buyer = try await Buyer.connect(shop, as: "c\(number)", on: number % 2)
+                let joined = try await buyer.join("r")
+                if joined.has("reachable") {
+                    #expect(joined["reachable"] == .flag(number < 2), "\(joined)")
+                } else {
+                    try await buyer.ranked(Int64(number + 1), "r", reachable: number < 2)
+                }
+                buyers.append(buyer)
+            }
+            try await shop.end(going, "cancel")
+            try await buyers[1].ranked(2, "r", reachable: false)
+            #expect(buyers[0].place("r")?["reachable"] == true)
+        }
+    }
+
     @Test func saysWhatCanBeReachedAsTheStockGoesAndComesBack() async throws {
         try await withShop(2) { shop in
             try await shop.room("r", maxActive: 0)

@@ -166,6 +166,21 @@ import Testing
         }
     }
 
+    /// What changed too little to be told at once is told to the first tab, too, when a second one has learnt it by joining.
+    @Test func aSecondTabTakesNothingFromTheFirst() async throws {
+        try await withShop(1) { shop in
+            try await shop.room("r", maxActive: 0, graceSeconds: 600)
+            let ahead = try await concurrently(150) { try await shop.join("c\($0)", "r").status }
+            #expect(ahead.allSatisfy { $0 == 200 || $0 == 201 })
+            let first = try await Buyer.connect(shop, as: "ada")
+            #expect(try await first.join("r")["rank"] == 151)
+            #expect(try await shop.leave("c7", "r").status == 204)
+            let second = try await Buyer.connect(shop, as: "ada")
+            #expect(try await second.join("r")["rank"] == 150)
+            try await first.ranked(150, "r")
+        }
+    }
+
     @Test func leavingInOneTabTellsTheOthers() async throws {
         try await withShop(2) { shop in
             try await shop.room("r", maxActive: 0)

@@ -104,11 +104,12 @@ struct Inquiry {
             facts.seats[performance.id] =
                 await stage.probe.ask("GET", "dibs:{performance:\(performance.id)}:seats")?.text
         }
-        if let answer = await stage.call(.get, "/api/audit", as: .admin, timeout: 15_000), answer.isSuccess {
+        let answer = await stage.call(.get, "/api/audit", as: .admin, timeout: 15_000)
+        if let answer, answer.isSuccess {
             facts.drift = answer.message.integer("drift") ?? -1
         } else {
             facts.drift = -1
-            facts.driftDetails = "no answer"
+            facts.driftDetails = answer.map { "\($0.status) \($0.code)" } ?? "no answer"
         }
     }
 }
