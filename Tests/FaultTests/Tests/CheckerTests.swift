@@ -87,6 +87,19 @@ func reservation(_ id: String, _ client: String, _ status: String, _ seats: [Int
         #expect(world.broken.contains(wrong.rule), "\(world.check.violations)")
     }
 
+    /// A pass outlives a loss of Redis' data where a process knows it, and only there.
+    @Test(arguments: [(true, true), (false, false)])
+    func aPassIsKnownToWhoToldIt(passesAreKnown: Bool, isWrong: Bool) {
+        var world = World()
+        world.add(
+            "fay", claimed(2, at: 230, pass: "p-fay"),
+            note(240, .refused(sale: 2, code: "not_admitted", order: nil)))
+        world.promises = Promises(redisLostData: true, passesAreKnown: passesAreKnown)
+        #expect(world.broken.contains("not_admitted") == isWrong)
+        world.promises = Promises(passesAreKnown: passesAreKnown)
+        #expect(world.broken.contains("not_admitted"))
+    }
+
     /// What looks wrong, and is as it should be.
     @Test func allows() {
         // A resume tells again under the same offsets; an answer repeats what came before; a truth without offset.

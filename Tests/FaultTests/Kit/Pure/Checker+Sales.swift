@@ -114,7 +114,8 @@ extension Checker {
                         }
                     case "not_admitted":
                         guard let shown, let pass = passes[shown], pass.isGood, note.at < pass.expires - 1000,
-                            accepted.isEmpty, !promises.redisLostData || promises.lineOutlivesLoss
+                            accepted.isEmpty,
+                            !promises.redisLostData || promises.lineOutlivesLoss && promises.passesAreKnown
                         else { break }
                         found(
                             "not_admitted", "\(client) was told so with the pass \(shown), which it had and did not use"

@@ -193,11 +193,15 @@ public struct Promises: Sendable {
     public var redisLostData: Bool
     /// Whether the order of a line and passes outlive a loss.
     public var lineOutlivesLoss: Bool
+    /// Whether every pass was told by a process that was there when Redis lost data: of those that one told which has ended
+    /// since, and whose client was not connected again before, nobody knows but the client.
+    public var passesAreKnown: Bool
 
     /// What is promised.
-    public init(redisLostData: Bool = false, lineOutlivesLoss: Bool = true) {
+    public init(redisLostData: Bool = false, lineOutlivesLoss: Bool = true, passesAreKnown: Bool = true) {
         self.redisLostData = redisLostData
         self.lineOutlivesLoss = lineOutlivesLoss
+        self.passesAreKnown = passesAreKnown
     }
 }
 

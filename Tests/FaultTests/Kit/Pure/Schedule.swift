@@ -88,6 +88,11 @@ public struct Schedule: Sendable, Equatable, CustomStringConvertible {
     /// Whether Redis loses data in it.
     public var losesRedisData: Bool { steps.contains { $0.fault.kind.losesRedisData } }
 
+    /// Whether a process ends in it before Redis may lose data, or at the same time.
+    public var endsProcesses: Bool {
+        steps.contains { $0.fault.kind == .kill || $0.fault.kind == .rolling }
+    }
+
     /// In words.
     public var description: String {
         steps.map { step in

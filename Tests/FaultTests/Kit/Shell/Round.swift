@@ -61,7 +61,8 @@ struct Round {
         facts.offsets = logs?.offsets ?? [:]
         facts.mostAdmitted = sampler.most
         let journals = crowd.journals
-        let checker = Checker(offer, journals, facts, Promises(redisLostData: schedule.losesRedisData))
+        let promises = Promises(redisLostData: schedule.losesRedisData, passesAreKnown: !schedule.endsProcesses)
+        let checker = Checker(offer, journals, facts, promises)
         result.violations += checker.violations
         result.outcomes = checker.outcomes
         for end in ends {
