@@ -397,7 +397,8 @@ let_go() {
     rm -f "$work"/hold-[123]
 }
 
-processor_ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+# Nanoseconds, by the scheduler: ticks are samples, and who wakes up by a timer of the same rhythm is hit or missed by them.
+processor_nanoseconds() { cat "/proc/$1"/task/*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'; }
 
 measure_goal_waiting() {
     room=waiting-$repetition
@@ -417,9 +418,9 @@ measure_goal_waiting() {
         seconds=${quick:+5}
         seconds=${seconds:-45}
         sleep 2
-        ticks=$(processor_ticks "$server")
+        used=$(processor_nanoseconds "$server")
         sleep "$seconds"
-        record goal_idle "$(calculate "100 * ($(processor_ticks "$server") - $ticks) / $(getconf CLK_TCK) / $seconds")"
+        record goal_idle "$(calculate "($(processor_nanoseconds "$server") - $used) / 1e7 / $seconds")"
     fi
     let_go
     stop_server

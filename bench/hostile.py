@@ -8,6 +8,7 @@ used.
 """
 import argparse
 import base64
+import ctypes
 import hashlib
 import hmac
 import json
@@ -512,10 +513,16 @@ def run(arguments):
     print("| --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
     worst = 0
 
+    libc = ctypes.CDLL(None)
+
+    def begin():
+        os.nice(arguments.nice)
+        # It ends with this process, however that ends (PR_SET_PDEATHSIG of linux/prctl.h).
+        libc.prctl(1, signal.SIGKILL)
+
     def start(kind, source):
         return subprocess.Popen(
-            program + ["attack"] + where + ["--kind", kind.__name__, "--source", source],
-            preexec_fn=lambda: os.nice(arguments.nice))
+            program + ["attack"] + where + ["--kind", kind.__name__, "--source", source], preexec_fn=begin)
 
     def stop(hostile):
         if hostile.poll() is not None:
