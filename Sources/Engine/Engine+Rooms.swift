@@ -101,8 +101,9 @@ extension Engine {
 
     /// Does what is due by the clock: ends passes and places that have run out, admits as the pace allows, tells what
     /// nobody told.
-    /// - Throws: ``Outage``.
     /// - Parameter admissible: how many seem to have a place; as many can be admitted, within bounds.
+    /// - Returns: nil when Redis doesn't know the room.
+    /// - Throws: ``Outage``.
     public func tick(_ room: RoomID, admissible: Int64 = 0) async throws(Outage) -> RoomSummary? {
         let passes = Int(max(Int64(RoomCalls.passesPerTick), min(Int64(RoomCalls.mostPassesPerTick), admissible)))
         guard let parts = try await rooms.ask(.roomTick, room, passes: passes, { _ in }), parts.count >= 2

@@ -269,14 +269,34 @@ struct FairReadingTests {
         }
     }
 
+    /// A server that lets in so many of an address as they come; the others stand in line.
+    private func withCrowds(
+        lettingIn few: Double, _ body: @escaping @Sendable @LoopActor (TestServer) async throws -> Void
+    ) async throws {
+        try await withServer(
+            {
+                $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
+                $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
+                $0.maxConnectionsPerAddress = 1000
+                $0.arrivalRate = TokenBucket.Limit(perSecond: 0.001, burst: few)
+                $0.sweepMilliseconds = 20
+            }, body)
+    }
+
+    /// Others are there, and much is under way, all the time.
+    @LoopActor
+    private func keepBusy(_ server: TestServer) {
+        let (company, other) = (server.gateway.company, PeerAddress("192.0.2.1")!)
+        company.note(other)
+        server.gateway.whenBusy {
+            company.note(other)
+            return true
+        }
+    }
+
     /// Of an address that opens very many at once, each is let in, in its turn; and whoever has gone leaves nothing behind.
     @Test func aCrowdOfOneAddressStandsInLineToBeLetIn() async throws {
-        try await withServer({
-            $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
-            $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
-            $0.maxConnectionsPerAddress = 1000
-            $0.arrivalRate = TokenBucket.Limit(perSecond: 0.001, burst: 3)
-        }) { server in
+        try await withCrowds(lettingIn: 3) { server in
             let other = try await server.raw(from: "127.0.9.1")
             #expect(await other.upgrade())
             var crowd: [RawSocket] = []
@@ -298,20 +318,9 @@ struct FairReadingTests {
 
     /// However many of one address wait, another's come in between them; who has gone while waiting holds nothing.
     @Test func crowdsTakeTurns() async throws {
-        try await withServer({
-            $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
-            $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
-            $0.maxConnectionsPerAddress = 1000
-            $0.arrivalRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
-            $0.sweepMilliseconds = 20
-        }) { server in
-            // Others are there, and much is under way: a batch is let in every 20 ms.
-            let other = PeerAddress("192.0.2.1")!
-            server.gateway.whenBusy {
-                server.gateway.company.note(other)
-                return true
-            }
-            server.gateway.company.note(other)
+        try await withCrowds(lettingIn: 1) { server in
+            // A batch is let in every 20 ms.
+            keepBusy(server)
             var many: [RawSocket] = []
             for _ in 0..<400 { many.append(try await server.raw(from: "127.0.9.2")) }
             var few: [RawSocket] = []
@@ -332,11 +341,7 @@ struct FairReadingTests {
 
     /// Who has said all and closed its own direction is answered as well, when its turn comes.
     @Test func whoHasSaidAllIsAnswered() async throws {
-        try await withServer({
-            $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
-            $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
-            $0.arrivalRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
-        }) { server in
+        try await withCrowds(lettingIn: 1) { server in
             let first = try await server.raw()
             #expect(await first.upgrade())
             let socket = try await server.raw()
@@ -348,18 +353,8 @@ struct FairReadingTests {
 
     /// While the line is not read, nobody is let in; whoever waits ends with the server, and who has hung up before.
     @Test func whoWaitsToBeLetInEndsWithTheServer() async throws {
-        try await withServer({
-            $0.receiveRate = TokenBucket.Limit(perSecond: 1_000_000, burst: 1_000_000)
-            $0.connectionRate = TokenBucket.Limit(perSecond: 10_000, burst: 10_000)
-            $0.maxConnectionsPerAddress = 1000
-            $0.arrivalRate = TokenBucket.Limit(perSecond: 0.001, burst: 1)
-        }) { server in
-            let other = PeerAddress("192.0.2.1")!
-            server.gateway.company.note(other)
-            server.gateway.whenBusy {
-                server.gateway.company.note(other)
-                return true
-            }
+        try await withCrowds(lettingIn: 1) { server in
+            keepBusy(server)
             let first = try await server.raw()
             #expect(await first.upgrade())
             let waiting = try await server.raw()

@@ -105,11 +105,15 @@ final class RoomLine {
             isReachable: isReachable(rank, summary), isProvisional: summary.draw != .none, event: summary.event)
         if let waiter = waiters[client] {
             renumber(waiter, number, since: summary.event)
-            let isNews = place.isNews(after: waiter.told)
+            let before = waiter.told
             waiter.told = place
-            waiter.toldAt = EventLoop.monotonicMilliseconds
-            // The others of this client would take it for told.
-            if isNews { for other in waiter.sessions where other !== session { tell(waiter, on: other.connection) } }
+            // Its other connections may have been told what is newer than this answer: then all are, in the next round.
+            let isOlder = place.event < before.event
+            waiter.toldAt = isOlder ? 0 : EventLoop.monotonicMilliseconds
+            // Else they are told what this one learns by joining, as it counts as told.
+            if !isOlder, place.isNews(after: before) {
+                for other in waiter.sessions where other !== session { tell(waiter, on: other.connection) }
+            }
             if !waiter.sessions.contains(where: { $0 === session }) { waiter.sessions.append(session) }
         } else {
             let waiter = Waiter(client: client, line: self, number: number, session: session, told: place)
@@ -523,14 +527,16 @@ final class RoomLine {
     }
 
     fileprivate func frame(_ waiter: Waiter) -> [UInt8]? {
-        // Where nothing newer is known, what was true when it was to be told: it would count as told.
-        guard let map, let summary, waiter.told.event != map.event, waiter.since <= map.event,
-            let rank = map.rank(of: waiter.number)
-        else { return rankFrame(waiter.told).bytes }
-        let place = place(of: rank, map, summary)
-        // The other connections of this client have not been told.
-        if waiter.connection != nil { waiter.told = place }
-        return rankFrame(place).bytes
+        // It would come after the pass.
+        if waiter.mayBeAdmitted { return nil }
+        // Where the line is not known, what was true when it was to be told: it counts as told.
+        guard let map, let summary, waiter.since <= map.event, waiter.number <= map.next else {
+            return rankFrame(waiter.told).bytes
+        }
+        guard let rank = map.rank(of: waiter.number) else { return nil }
+        // Of several connections, all are told the same; what is newer comes with the next round.
+        if waiter.connection != nil, waiter.told.event != map.event { waiter.told = place(of: rank, map, summary) }
+        return rankFrame(waiter.told).bytes
     }
 
     /// Nobody has said what became of these for a while.

@@ -14,7 +14,8 @@ struct PlaceInLine: Equatable {
 
     /// Whether it is news to who was told the other.
     func isNews(after other: PlaceInLine) -> Bool {
-        rank != other.rank || isReachable != other.isReachable || isProvisional != other.isProvisional
+        rank != other.rank || waiting != other.waiting || isReachable != other.isReachable
+            || isProvisional != other.isProvisional
     }
 }
 
